@@ -1,0 +1,53 @@
+"""What was tried: studies, architectures, evaluations, exports and budget, kept in SQL beside Optuna's own tables."""
+
+from studies.csv_file import write_csv
+from studies.errors import InvalidName, StoreError, StoreUnavailable, StudyMismatch, UnknownStudy, UnknownTrial
+from studies.naming import check_name
+from studies.ranking import CostName, all_trials, leaderboard, pareto_front
+from studies.records import (
+    CLAIMED,
+    COMPLETE,
+    DONE,
+    FAIL,
+    INTERRUPTED,
+    OPEN,
+    PRUNED,
+    RUNNING,
+    STATUSES,
+    TERMINAL_STATUSES,
+    TRAINED_STATUSES,
+    Evaluation,
+    Slot,
+    Study,
+)
+from studies.store import StudyStore
+
+__all__ = [
+    "CLAIMED",
+    "COMPLETE",
+    "DONE",
+    "FAIL",
+    "INTERRUPTED",
+    "OPEN",
+    "PRUNED",
+    "RUNNING",
+    "STATUSES",
+    "TERMINAL_STATUSES",
+    "TRAINED_STATUSES",
+    "CostName",
+    "Evaluation",
+    "InvalidName",
+    "Slot",
+    "StoreError",
+    "StoreUnavailable",
+    "Study",
+    "StudyMismatch",
+    "StudyStore",
+    "UnknownStudy",
+    "UnknownTrial",
+    "all_trials",
+    "check_name",
+    "leaderboard",
+    "pareto_front",
+    "write_csv",
+]
