@@ -1,0 +1,160 @@
+"""What to train next: the sampler's suggestion, unless it is too large or known; then another one that is neither."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from nas.draws import TRIES, Proposal, descent, draws, propose
+from nas.errors import NasError
+from nas.limits import Limits
+from nas.quantities import show_count
+from nas.samplers import make_sampler
+from nas.training.seeds import derive_seed
+from searchspace import ArchitectureError, Cost
+from searchspace.space import SearchSpace, Task
+
+REDRAWS = 3  # suggestions in a row that may be refused before one is drawn without the sampler
+REASON = "reason"  # Optuna trial's user attribute: why it ended as it did
+DIGEST = "digest"  # the architecture that a trial was accepted to train
+INTERRUPTION = "interrupted"
+DUPLICATE = "duplicate of an architecture already trained"
+
+
+class Exhausted(Exception):
+    """No architecture was found that fits the limits and has not been trained."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A proposal within the limits that an Optuna trial stands for."""
+
+    trial: Trial
+    proposal: Proposal
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Asks a study for architectures worth a training.
+
+    A suggestion over a limit is told PRUNED with its constraint set, so that samplers and the dashboard see it
+    infeasible; one already trained, or that cannot be built, is told FAIL, which samplers pass by. Neither counts
+    towards the budget.
+    """
+
+    study: optuna.Study
+    space: SearchSpace
+    task: Task
+    limits: Limits
+    sampler: str
+    seed: int
+
+    def next(self, slot_no: int, stop: Callable[[], bool] = lambda: False) -> Candidate | None:
+        """Ask until a suggestion for a slot of the budget is new and within the limits; None once `stop()` is true.
+
+        Seeds come from the slot and the number of the suggestion for it, so that a slot whose trial was interrupted
+        gets the same suggestions again, and two workers never get the same ones.
+
+        Raises:
+            Exhausted: not even draws without the sampler brought one.
+        """
+        known = self._known()
+        for number in itertools.count():
+            if stop():
+                return None
+            if number % (REDRAWS + 1) == REDRAWS:
+                drawn = self._draw(known, random.Random(derive_seed(self.seed, "redraw", slot_no, number)), stop)
+                if drawn is None:
+                    return None
+                self.study.enqueue_trial(dict(drawn.choices))
+            trial = self._ask(derive_seed(self.seed, "sampler", slot_no, number))
+            try:
+                proposal = self._judge(trial, known)
+            except BaseException:
+                self._refuse(trial, TrialState.FAIL, INTERRUPTION)
+                raise
+            if proposal is not None:
+                return Candidate(trial, proposal)
+        raise AssertionError
+
+    def _ask(self, seed: int) -> Trial:
+        self.study.sampler = make_sampler(self.sampler, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return self.study.ask()
+
+    def _judge(self, trial: Trial, known: set[str]) -> Proposal | None:
+        """The trial's proposal, or None if it was refused, and told so."""
+        choices: Mapping[str, Any] = self.space.choose(trial)
+        try:
+            proposal = propose(self.space, self.task, choices, known.__contains__)
+        except ArchitectureError as error:
+            return self._refuse(trial, TrialState.FAIL, f"cannot be built: {error}")
+        if proposal is None:
+            return self._refuse(trial, TrialState.FAIL, DUPLICATE)
+        for name, share in self.limits.excess(proposal.cost).items():
+            trial.set_constraint(name, share)
+        if not self.limits.allow(proposal.cost):
+            trial.set_user_attr("feasible", False)
+            return self._refuse(trial, TrialState.PRUNED, f"over {self.limits}")
+        # Said first and looked up after: of two processes that choose the same at once, one sees the other, or both do.
+        trial.set_user_attr(DIGEST, proposal.architecture.digest)
+        if proposal.architecture.digest in self._known(but=trial):
+            return self._refuse(trial, TrialState.FAIL, DUPLICATE)
+        return proposal
+
+    def _known(self, but: Trial | None = None) -> set[str]:
+        """The architectures that were trained to an end, or that somebody trains now."""
+        return {
+            trial.user_attrs[DIGEST]
+            for trial in self.study.get_trials(deepcopy=False)
+            if DIGEST in trial.user_attrs
+            and not (trial.state == TrialState.FAIL and trial.user_attrs.get(REASON) in (INTERRUPTION, DUPLICATE))
+            and not (but is not None and trial._trial_id == but._trial_id)
+        }
+
+    def _refuse(self, trial: Trial, state: TrialState, reason: str) -> None:
+        trial.set_user_attr(REASON, reason)
+        self.study.tell(trial, state=state)
+
+    def _draw(self, known: set[str], rng: random.Random, stop: Callable[[], bool]) -> Proposal | None:
+        for proposal in draws(self.space, self.task, self.limits, known.__contains__, rng):
+            if stop():
+                return None
+            if self.limits.allow(proposal.cost):
+                return proposal
+        limits = f" and keeps {self.limits}" if self.limits else ""
+        raise Exhausted(f"space {self.space.name!r} has no other architecture that can be found{limits}")
+
+    def require_feasible(self) -> None:
+        """Make sure that something fits the limits, before anything is recorded.
+
+        Raises:
+            NasError: nothing found fits; it names the smallest found.
+        """
+        if not self.limits:
+            return
+        smallest: Cost | None = None
+        rng = random.Random(derive_seed(self.seed, "feasible"))
+        if self.space.size <= TRIES:
+            found = draws(self.space, self.task, self.limits, lambda digest: False, rng)
+        else:
+            found = descent(self.space, self.task, self.limits, rng)
+        for proposal in found:
+            if self.limits.allow(proposal.cost):
+                return
+            if smallest is None or self.limits.worst(proposal.cost) < self.limits.worst(smallest):
+                smallest = proposal.cost
+        if smallest is None:
+            raise NasError(f"no architecture of space {self.space.name!r} can be built for {self.task}")
+        raise NasError(
+            f"no architecture of space {self.space.name!r} keeps {self.limits}: the smallest found has "
+            f"{smallest.params:,} params ({show_count(smallest.params)}) and {show_count(smallest.macs)} MACs"
+        )

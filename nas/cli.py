@@ -1,0 +1,238 @@
+"""The command line: each command imports what it needs when it runs, so that `nas --help` answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from nas import __version__
+from nas.errors import NasError
+from nas.terminal import DEFAULT_STORAGE, Commands, command_line
+
+STORAGE = click.option(
+    "--storage",
+    envvar="NAS_STORAGE",
+    default=DEFAULT_STORAGE,
+    show_default=True,
+    show_envvar=True,
+    help="SQLAlchemy URL of the database.",
+)
+
+
+def _not_blank(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty")
+    return value
+
+
+STUDY = click.option("--study", callback=_not_blank, help="Name of the study (default: the newest).")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+SEED = click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Seed of everything random."
+)
+DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+DATA_DIR = click.option(
+    "--data-dir", envvar="NAS_DATA_DIR", show_envvar=True, help="Where downloads are kept (default: the user's cache)."
+)
+IMPORT = click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    help="Import a module that registers blocks, spaces or datasets.",
+)
+DATASET = click.option(
+    "--dataset",
+    default="cifar10",
+    show_default=True,
+    help="cifar10, cifar100, digits, a folder with train/<class>/*, or a .npz file.",
+)
+LIMIT_TRAIN = click.option(
+    "--limit-train",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Use N images, stratified, for training and validation together.",
+)
+RESOLUTION = click.option(
+    "--resolution", type=click.IntRange(4, 1024), metavar="PIXELS", help="Scale the images to this size."
+)
+BATCH_SIZE = click.option("--batch-size", default=128, show_default=True, type=click.IntRange(2, 65536))
+
+
+def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several shared options as one decorator, shown in this order."""
+
+    def decorate(command: Any) -> Any:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="nas")
+def main() -> None:
+    """Search, scale, train and export convolutional networks for image classification."""
+
+
+@main.command()
+@options(DATASET)
+@click.option(
+    "--budget",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 10_000_000),
+    help="Trials to train, over all runs.",
+)
+@click.option("--time", "time_limit", metavar="DURATION", help="Stop after 90s, 30m, 8h; the best so far is kept.")
+@click.option("--space", help="tiny, cifar, mobile or a registered one (default: what suits the images' size).")
+@options(STORAGE)
+@click.option("--study", callback=_not_blank, help="Name of the study (default: <dataset>-<space>).")
+@click.option("--epochs", default=10, show_default=True, type=click.IntRange(1, 100_000), help="Epochs of a trial.")
+@options(BATCH_SIZE)
+@click.option("--sampler", default="tpe", show_default=True, help="tpe, random, nsga2 or gp.")
+@click.option("--pruner", default="asha", show_default=True, help="asha, hyperband, median or none.")
+@click.option("--max-params", metavar="COUNT", help="Most parameters: 500k, 1M, 2.5G.")
+@click.option("--max-macs", metavar="COUNT", help="Most multiply-adds for one image: 500k, 1M, 2.5G.")
+@options(LIMIT_TRAIN, RESOLUTION, SEED, DEVICE, DATA_DIR, IMPORT, JSON)
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def search(as_json: bool, modules: tuple[str, ...], quiet: bool, **settings: Any) -> None:
+    """Search for the best architecture; the same command resumes, a larger --budget goes on."""
+    from nas import verbs
+
+    verbs.search(as_json=as_json, modules=modules, quiet=quiet, command=command_line(), **settings)
+
+
+@main.command()
+@options(STORAGE, STUDY)
+@click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="How many trials to show.")
+@click.option(
+    "--pareto",
+    type=click.Choice(["params", "macs", "activations"]),
+    help="Show the Pareto front of accuracy and this cost.",
+)
+@click.option(
+    "--csv", "csv_file", type=click.Path(dir_okay=False), help="Write every trial with all its facts to a CSV file."
+)
+@options(JSON)
+def rank(storage: str, study: str | None, top: int, pareto: str | None, csv_file: str | None, as_json: bool) -> None:
+    """Rank the trials by validation accuracy."""
+    from nas import ranks
+
+    _refuse_together(pareto is not None and given("top"), "--pareto shows the whole front", "--top")
+    _refuse_together(
+        csv_file is not None and not as_json and (pareto is not None or given("top")),
+        "--csv writes every trial",
+        "--top and --pareto",
+    )
+
+    ranks.rank(storage, study, top, pareto, csv_file, as_json)
+
+
+def given(option: str) -> bool:
+    """Whether the option was typed or set, rather than left at its default."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not click.core.ParameterSource.DEFAULT
+
+
+def _refuse_together(both: bool, first: str, second: str) -> None:
+    if both:
+        raise NasError(f"{first}: leave out {second}")
+
+
+@main.command()
+@options(STORAGE, JSON)
+def studies(storage: str, as_json: bool) -> None:
+    """List the studies of the database."""
+    from nas import ranks
+
+    ranks.studies(storage, as_json)
+
+
+@main.command()
+@click.argument("what")
+@options(STORAGE, STUDY, IMPORT, JSON)
+def show(what: str, storage: str, study: str | None, modules: tuple[str, ...], as_json: bool) -> None:
+    """Show a trial (17), a reference (resnet18), a JSON file or an export folder, stage by stage."""
+    from nas import verbs
+
+    verbs.show(what, storage, study, modules, as_json)
+
+
+@main.command()
+@click.argument("what")
+@click.option(
+    "--resolution", type=click.IntRange(1, 4096), metavar="PIXELS", help="Image size (default: the architecture's)."
+)
+@click.option("--classes", type=click.IntRange(1), help="Number of classes (default: the architecture's).")
+@click.option("--latency", is_flag=True, help="Measure the time of a forward pass too.")
+@options(STORAGE, STUDY, DEVICE, IMPORT, JSON)
+def cost(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
+    """Count parameters, multiply-adds (MACs) and activations of an architecture."""
+    from nas import verbs
+
+    verbs.cost(what, modules=modules, as_json=as_json, **settings)
+
+
+@main.command()
+@click.argument("architecture")
+@options(DATASET)
+@click.option("--epochs", default=10, show_default=True, type=click.IntRange(1, 100_000))
+@options(BATCH_SIZE, LIMIT_TRAIN, RESOLUTION, SEED, DEVICE, DATA_DIR, STORAGE, STUDY)
+@click.option("--out", help="Write the trained network to this new folder.")
+@options(IMPORT, JSON)
+def train(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
+    """Train one ARCHITECTURE: a reference's name, a JSON file, an export folder, or trial:17."""
+    from nas import verbs
+
+    verbs.train(modules=modules, as_json=as_json, **settings)
+
+
+@main.command()
+@click.option("--trial", type=click.IntRange(0), help="Trial number (default: the best).")
+@click.option("--out", default="exports/best", show_default=True, help="New folder to write.")
+@click.option(
+    "--weights",
+    type=click.Choice(["full", "stored"]),
+    default="full",
+    show_default=True,
+    help="Train anew with the full recipe, or take the search's weights.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(1, 100_000), help="Epochs of the full recipe (default: 4 times the search's)."
+)
+@click.option("--dataset", help="Where the study's images are now, if they moved.")
+@options(STORAGE, STUDY, DEVICE, DATA_DIR, IMPORT, JSON)
+def export(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
+    """Write a trained network as a folder that `nas.load` opens anywhere."""
+    from nas import verbs
+
+    verbs.export(modules=modules, as_json=as_json, **settings)
+
+
+@main.command()
+@click.argument("folder")
+@click.argument("images", nargs=-1, required=True)
+@options(DEVICE, IMPORT, JSON)
+def predict(folder: str, images: tuple[str, ...], device: str, modules: tuple[str, ...], as_json: bool) -> None:
+    """Classify image files with an exported network."""
+    from nas import verbs
+
+    verbs.predict(folder, images, device, modules, as_json)
+
+
+@main.command()
+@options(STORAGE)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+def dashboard(storage: str, port: int) -> None:
+    """Open optuna-dashboard on the database, on this machine's loopback address alone."""
+    from nas import dashboard as dashboards
+
+    dashboards.serve(storage, port)
+
+
+if __name__ == "__main__":
+    main()

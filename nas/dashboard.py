@@ -1,0 +1,65 @@
+"""optuna-dashboard on the study's database, with notes that say how to export a trial."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from nas.errors import NasError
+from nas.study import EVALUATION, LINK, optuna_storage
+from nas.terminal import say, word
+from studies import StudyStore
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def serve(storage: str, port: int) -> None:
+    """Serve until Ctrl-C, on loopback: the dashboard has no login and can delete studies.
+
+    Raises:
+        NasError: optuna-dashboard is not installed, or the port is taken.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from optuna_dashboard import run_server
+    except ImportError:
+        raise NasError("the dashboard is an extra: pip install optuna-dashboard") from None
+    store = StudyStore(storage, create=False)
+    backend = optuna_storage(store)
+    annotate(store, backend)
+    say(f"dashboard of {store.url_for_display} on http://127.0.0.1:{port}/ (Ctrl-C ends it)")
+    try:
+        run_server(backend, host="127.0.0.1", port=port)
+    except OSError as error:
+        raise NasError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}; choose another --port") from None
+
+
+def annotate(store: StudyStore, backend: optuna.storages.BaseStorage) -> None:
+    """Give every study of nas and each of its trained trials a note with the commands that go on from it.
+
+    A note that is there stays: it may be a person's.
+    """
+    import optuna
+    from optuna_dashboard import get_note, save_note
+
+    for summary in optuna.get_all_study_summaries(backend):
+        if LINK not in summary.user_attrs:
+            continue
+        name = summary.study_name
+        study = optuna.load_study(study_name=name, storage=backend)
+        place = f"--storage {word(store.url_for_display)} --study {word(name)}"
+        if not get_note(study):
+            save_note(
+                study,
+                f"Made by `nas search`. Rank: `nas rank {place}`. Export: `nas export {place} --out exports/best`.",
+            )
+        for frozen in study.get_trials(deepcopy=False):
+            trial = optuna.trial.Trial(study, frozen._trial_id)
+            if EVALUATION not in frozen.user_attrs or get_note(trial):
+                continue
+            save_note(
+                trial,
+                f"Show: `nas show {frozen.number} {place}`. Export: `nas export --trial {frozen.number} {place}`.",
+            )

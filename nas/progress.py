@@ -1,0 +1,179 @@
+"""What a search tells the person who waits: a live display on a terminal, plain lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from nas.quantities import show_count, show_duration
+from searchspace import Architecture, Cost
+
+
+class EpochLike(Protocol):
+    """What the display needs of an epoch's score."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def val_accuracy(self) -> float: ...
+
+
+class Progress:
+    """Tells nothing; the base of the others. `budget` and `done` count trials over all runs of the study."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        """A line worth keeping."""
+
+    def search(self, budget: int, done: int, best: float | None, deadline: float | None) -> None:
+        """The search begins; `deadline` is on the monotonic clock."""
+
+    def trial(self, number: int, architecture: Architecture, cost: Cost, epochs: int) -> None:
+        """A trial's training begins."""
+
+    def epoch(self, score: EpochLike) -> None:
+        """An epoch of the current trial ended."""
+
+    def ended(self, status: str, val_accuracy: float | None, reason: str | None) -> None:
+        """The current trial ended."""
+
+
+def summary(architecture: Architecture) -> str:
+    """The body in a line: `2x conv, 3x residual, 6x dense`."""
+    parts = [f"{stage.depth}x {stage.block.kind}" for stage in architecture.stages]
+    return f"{', '.join(parts)} at {architecture.resolution} px"
+
+
+class _Told(Progress):
+    """Keeps count; the two below show it."""
+
+    def __init__(self) -> None:
+        self.budget = self.done = self.number = self.epochs = self.here = 0
+        self.best: float | None = None
+        self.started = time.monotonic()
+        self.deadline: float | None = None
+
+    def search(self, budget: int, done: int, best: float | None, deadline: float | None) -> None:
+        self.budget, self.done, self.best, self.deadline = budget, done, best, deadline
+        self.started = time.monotonic()
+
+    def trial(self, number: int, architecture: Architecture, cost: Cost, epochs: int) -> None:
+        self.number, self.epochs = number, epochs
+
+    def ended(self, status: str, val_accuracy: float | None, reason: str | None) -> None:
+        if status != "INTERRUPTED":
+            self.done += 1
+            self.here += 1
+        if status == "COMPLETE" and val_accuracy is not None:
+            self.best = max(val_accuracy, self.best or 0.0)
+
+    def left(self) -> str:
+        """Time left by the mean trial so far, or to the deadline if that is nearer."""
+        now = time.monotonic()
+        times = []
+        if self.here:
+            times.append((now - self.started) / self.here * (self.budget - self.done))
+        if self.deadline is not None:
+            times.append(max(0.0, self.deadline - now))
+        return show_duration(min(times)) if times else "?"
+
+    def best_text(self) -> str:
+        return "-" if self.best is None else f"{self.best:.2%}"
+
+
+class PlainProgress(_Told):
+    """One line a trial on standard error."""
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def trial(self, number: int, architecture: Architecture, cost: Cost, epochs: int) -> None:
+        super().trial(number, architecture, cost, epochs)
+        size = f"{show_count(cost.params)} params, {show_count(cost.macs)} MACs"
+        self.note(f"trial {number}: {summary(architecture)}; {size}")
+
+    def ended(self, status: str, val_accuracy: float | None, reason: str | None) -> None:
+        super().ended(status, val_accuracy, reason)
+        accuracy = "" if val_accuracy is None else f" at {val_accuracy:.2%}"
+        because = f" ({reason})" if reason else ""
+        self.note(
+            f"trial {self.number}: {status.lower()}{accuracy}{because}; "
+            f"{self.done}/{self.budget} trials, best {self.best_text()}, about {self.left()} left"
+        )
+
+
+class LiveProgress(_Told):
+    """Bars for the budget and the current trial on a terminal's standard error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        self.console = Console(stderr=True)
+        self.bars = Bars(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}", markup=False),
+            console=self.console,
+        )
+        self.total = self.bars.add_task("search", total=None, facts="")
+        self.current = self.bars.add_task("trial", total=None, facts="", visible=False)
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def note(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _show_total(self) -> None:
+        facts = f"best {self.best_text()}, about {self.left()} left"
+        self.bars.update(self.total, total=self.budget, completed=self.done, facts=facts)
+
+    def search(self, budget: int, done: int, best: float | None, deadline: float | None) -> None:
+        super().search(budget, done, best, deadline)
+        self._show_total()
+
+    def trial(self, number: int, architecture: Architecture, cost: Cost, epochs: int) -> None:
+        super().trial(number, architecture, cost, epochs)
+        self._size = f"{show_count(cost.params)} params, {show_count(cost.macs)} MACs"
+        self.bars.reset(
+            self.current, description=f"trial {number}", total=epochs, completed=0, facts=self._size, visible=True
+        )
+
+    def epoch(self, score: EpochLike) -> None:
+        facts = f"{self._size}, {score.val_accuracy:.2%}"
+        self.bars.update(self.current, completed=score.epoch, facts=facts)
+        self._show_total()
+
+    def ended(self, status: str, val_accuracy: float | None, reason: str | None) -> None:
+        super().ended(status, val_accuracy, reason)
+        accuracy = "" if val_accuracy is None else f" at {val_accuracy:.2%}"
+        because = f" ({reason})" if reason else ""
+        self.note(f"trial {self.number}: {status.lower()}{accuracy}, {self._size}{because}")
+        self.bars.update(self.current, visible=False)
+        self._show_total()
+
+
+def make_progress(quiet: bool = False) -> Progress:
+    """Bars where standard error is a terminal, lines where it is not, nothing when quiet."""
+    if quiet:
+        return Progress()
+    return LiveProgress() if sys.stderr.isatty() else PlainProgress()

@@ -1,0 +1,149 @@
+"""`nas.search`: from what a person asked for to a run of the search."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from nas.candidates import Candidates
+from nas.errors import NasError
+from nas.limits import Limits
+from nas.plugins import load_plugins
+from nas.progress import Progress
+from nas.pruners import make_pruner
+from nas.quantities import parse_count, parse_duration
+from nas.result import SearchResult
+from nas.samplers import make_sampler
+from nas.search_run import Evaluate, SearchRun
+from nas.stop import StopSignal
+from nas.study import TwinStudy
+from nas.training.data import default_data_dir, load_dataset
+from nas.training.device import describe_device, pick_device, versions
+from nas.training.recipe import Recipe
+from nas.training.trial import train_architecture
+from nas.weights import weights_folder
+from searchspace.space import Task
+from searchspace.spaces import find_space
+from studies import StudyStore
+
+
+def search(
+    dataset: str = "cifar10",
+    *,
+    budget: int = 50,
+    time_limit: str | float | None = None,
+    storage: str = "sqlite:///nas.db",
+    study: str | None = None,
+    space: str | None = None,
+    sampler: str = "tpe",
+    pruner: str = "asha",
+    seed: int = 0,
+    epochs: int = 10,
+    batch_size: int = 128,
+    max_params: str | int | None = None,
+    max_macs: str | int | None = None,
+    limit_train: int | None = None,
+    resolution: int | None = None,
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    evaluate: Evaluate | None = None,
+) -> SearchResult:
+    """Search `space` for the architecture with the best validation accuracy on `dataset`.
+
+    `budget` counts the trials that were trained, over all runs of the study: the same call resumes it, a larger budget
+    goes on. `time_limit` ("30m", or seconds) stops taking trials and prunes the running one. `dataset` is a name, a
+    folder of images or a .npz file; `space` defaults to what suits its image size and `study` to dataset-space.
+    The test split is not read. `progress=nas.make_progress()` shows what the command line does; without it nothing is
+    printed. `evaluate` replaces the training. Other processes may search the same study at the same
+    time and share the budget; within one process, a study is searched once at a time.
+
+    Raises:
+        NasError, StoreError: wrong input, named with what to do; nothing is lost.
+        RunError: ten trials in a row failed.
+        KeyboardInterrupt: a signal came before anything was recorded, or a second one after.
+    """
+    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
+        raise NasError(f"the budget is the number of trials to train, a whole number of at least 1; given {budget!r}")
+    load_plugins()
+    limits = Limits(*(None if limit is None else parse_count(limit) for limit in (max_params, max_macs)))
+    stop = StopSignal(None if time_limit is None else parse_duration(time_limit))
+    recipe = make_recipe(epochs=epochs, batch_size=batch_size)
+    chosen_pruner = make_pruner(pruner, recipe.epochs)
+    make_sampler(sampler, seed)  # an unknown one is refused before the data are read
+    chosen_space = None if space is None else find_space(space)
+    place = pick_device(device)
+    folder = Path(data_dir) if data_dir is not None else default_data_dir()
+    with stop:
+        with stop.after(1):
+            store = StudyStore(storage)
+            data = load_dataset(dataset, data_dir=folder, seed=seed, limit_train=limit_train, resolution=resolution)
+            chosen_space = chosen_space or find_space(data.default_space)
+            task = Task(channels=data.channels, resolution=data.resolution, classes=len(data.classes))
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+            candidates = partial(Candidates, space=chosen_space, task=task, limits=limits, sampler=sampler, seed=seed)
+            candidates(study=optuna.create_study()).require_feasible()
+            origin = {"dataset": source_of(dataset), "seed": seed, "limit_train": limit_train}
+            settings = {
+                "dataset": data.name,
+                "space": chosen_space.name,
+                "objective": "val_accuracy",
+                "epochs": recipe.epochs,
+                "limit_train": limit_train,
+                "resolution": data.resolution,
+                "seed": seed,
+                "recipe": recipe.model_dump(exclude={"epochs"}),
+                "data_fingerprint": data.fingerprint,
+                "space_digest": chosen_space.digest,
+            }
+            twin = TwinStudy.open(
+                store, f"{data.name}-{chosen_space.name}" if study is None else study, settings, chosen_pruner
+            )
+            if evaluate is None:
+                evaluate = partial(train_architecture, dataset=data.to(place), recipe=recipe)
+        run = SearchRun(
+            twin=twin,
+            candidates=candidates(study=twin.study),
+            evaluate=evaluate,
+            budget=budget,
+            seed=seed,
+            epochs=recipe.epochs,
+            facts={
+                "recipe": {"training": recipe.model_dump(), "data": {**origin, "resolution": data.resolution}},
+                "device": describe_device(place),
+                "versions": versions(),
+                "fingerprint": data.fingerprint,
+                "batch_size": recipe.batch_size,
+            },
+            stop=stop,
+            progress=progress or Progress(),
+            weights=weights_folder(store, folder, twin.row.id),
+        )
+        try:
+            return run.search()
+        finally:
+            twin.close()
+
+
+def make_recipe(**settings: Any) -> Recipe:
+    """A recipe from settings given by a person.
+
+    Raises:
+        NasError: a setting is out of its range.
+    """
+    from pydantic import ValidationError
+
+    from searchspace.errors import describe_validation
+
+    try:
+        return Recipe(**settings)
+    except ValidationError as error:
+        raise NasError(describe_validation(error)) from None
+
+
+def source_of(dataset: str) -> str:
+    """A dataset's name, or its absolute path, so that it is found from another working directory."""
+    return str(Path(dataset).resolve()) if Path(dataset).exists() else dataset

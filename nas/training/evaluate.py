@@ -1,0 +1,55 @@
+"""Accuracy of a network on a split."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nas.training.augment import normalise
+from nas.training.data import Dataset, Split
+
+EVALUATION_BATCH = 512
+
+
+class Preprocess:
+    """uint8 images to what the network takes: normalised by the training split, resized, in its memory format."""
+
+    def __init__(self, dataset: Dataset, resolution: int, device: torch.device) -> None:
+        self.mean = torch.tensor(dataset.mean, device=device)
+        self.std = torch.tensor(dataset.std, device=device)
+        self.resolution = resolution
+
+    def __call__(self, images: Tensor) -> Tensor:
+        x = normalise(images, self.mean, self.std, torch.float32)
+        if x.shape[-1] != self.resolution:
+            size = (self.resolution, self.resolution)
+            x = functional.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+def autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16)
+
+
+@torch.inference_mode()
+def logits(network: nn.Module, images: Tensor, preprocess: Preprocess, *, bfloat16: bool = False) -> Tensor:
+    """Logits (N, classes) in float32 of uint8 images, in evaluation mode; the network's mode is restored."""
+    training = network.training
+    network.eval()
+    try:
+        parts = []
+        for start in range(0, len(images), EVALUATION_BATCH):
+            batch = preprocess(images[start : start + EVALUATION_BATCH])
+            with autocast(batch.device, bfloat16):
+                parts.append(network(batch).float())
+        return torch.cat(parts)
+    finally:
+        network.train(training)
+
+
+def accuracy(network: nn.Module, split: Split, preprocess: Preprocess, *, bfloat16: bool = False) -> float:
+    """The share of images whose largest logit is their label; NaN logits are wrong."""
+    scores = logits(network, split.images, preprocess, bfloat16=bfloat16)
+    right = (scores.argmax(1) == split.labels) & scores.isfinite().all(1)
+    return int(right.sum()) / len(split)

@@ -1,0 +1,43 @@
+"""Trained weights kept beside the study, so that the best trials can be exported without training again."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from nas.files import write_whole
+from studies import StudyStore
+
+KEPT = 5
+
+
+def weights_folder(store: StudyStore, data_dir: Path, study_id: str) -> Path:
+    """`<database>-weights/<study>` beside an SQLite file; for a server, `weights/<study>` in the data directory."""
+    if store.url.get_backend_name() == "sqlite" and store.url.database:
+        return Path(f"{Path(store.url.database).with_suffix('')}-weights") / study_id
+    return data_dir / "weights" / study_id
+
+
+def weights_file(folder: Path, evaluation_id: str) -> Path:
+    return folder / f"{evaluation_id}.safetensors"
+
+
+def plain_state(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict on the CPU, contiguous (safetensors refuses channels_last) and without shared memory."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def keep_weights(folder: Path, evaluation_id: str, network: nn.Module) -> None:
+    """Write the network's weights, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(weights_file(folder, evaluation_id), save(plain_state(network)))
+
+
+def forget_weights(folder: Path, kept: Container[str]) -> None:
+    """Delete the weights of all evaluations but those kept."""
+    for file in folder.glob("*.safetensors"):
+        if file.stem not in kept:
+            file.unlink(missing_ok=True)

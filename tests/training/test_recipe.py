@@ -1,0 +1,77 @@
+"""The recipe is a closed record, and its rate goes up once and down once."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from nas.errors import NasError
+from nas.searching import make_recipe
+from nas.training.recipe import Recipe, one_cycle
+from nas.training.seeds import derive_seed
+
+STEPS = st.integers(1, 3000)
+WARMUP = st.floats(0, 1)
+
+
+@given(STEPS, WARMUP)
+def test_the_rate_goes_up_once_and_down_once_within_0_and_1(steps: int, warmup: float) -> None:
+    rates = [one_cycle(step, steps, warmup) for step in range(steps)]
+    assert all(0 < rate <= 1 + 1e-9 for rate in rates)
+    top = rates.index(max(rates))
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    falling = rates[top:]
+    assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(falling))
+
+
+@given(STEPS, WARMUP)
+def test_the_rate_reaches_its_peak_within_a_step(steps: int, warmup: float) -> None:
+    rates = [one_cycle(step, steps, warmup) for step in range(steps)]
+    slope = max(1 / max(1, warmup * steps), 1 / max(1, steps - warmup * steps))
+    assert max(rates) >= 1 - slope - 1e-9
+
+
+@given(st.integers(1000, 3000), st.floats(0, 0.9))
+def test_the_rate_ends_near_0(steps: int, warmup: float) -> None:
+    assert one_cycle(steps - 1, steps, warmup) <= 0.011
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_so_few_steps_are_taken_at_the_peak(steps: int) -> None:
+    assert [one_cycle(step, steps, 0.2) for step in range(steps)] == [1.0] * steps
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0.0}, {"momentum": 1.0}, {"weight_decay": -1.0},
+     {"label_smoothing": 1.0}, {"warmup": 1.1}, {"gradient_clip": 0.0}, {"crop_padding": 1.0}, {"cutout": 2.0},
+     {"learning_rate": float("nan")}, {"epochs": "3"}, {"colour": 1}],
+)  # fmt: skip
+def test_a_setting_out_of_range_is_refused_by_its_name(setting: dict[str, object]) -> None:
+    with pytest.raises(NasError, match=next(iter(setting))):
+        make_recipe(**setting)
+
+
+def test_a_recipe_is_frozen() -> None:
+    recipe = Recipe()
+    with pytest.raises(ValidationError):
+        recipe.epochs = 3
+
+
+def test_a_recipe_survives_json() -> None:
+    recipe = Recipe(epochs=3, cutout=0.25)
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_seeds_are_the_same_on_every_machine() -> None:
+    assert derive_seed(0, "shuffle", 3) == 2386335075006008887
+    assert derive_seed(0, "shuffle", 3) != derive_seed(0, "shuffle", 4)
+
+
+@given(st.integers(0, 2**63 - 1), st.lists(st.integers() | st.text(), max_size=3))
+def test_seeds_fit_a_signed_64_bit_column(seed: int, purpose: list[object]) -> None:
+    assert 0 <= derive_seed(seed, *purpose) < 2**63
