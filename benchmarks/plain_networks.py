@@ -1,0 +1,116 @@
+"""Two classical networks in plain PyTorch, written from their papers to compare the built references with.
+
+Nothing here comes from `searchspace`: convolutions start as He et al. 2015 (fan out), all else as torch starts it.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions; a shortcut without parameters: every other pixel, zeros for the new channels (option A)."""
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.stride = stride
+        self.new_channels = width - in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
+        return F.relu(y + shortcut)
+
+
+class CifarResNet(nn.Module):
+    """The networks of section 4.2 of He et al. 2015: `6n + 2` layers, of n blocks with 16, 32 and 64 channels each."""
+
+    def __init__(self, n: int, classes: int = 10) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn = nn.BatchNorm2d(16)
+        blocks: list[nn.Module] = []
+        channels = 16
+        for width in (16, 32, 64):
+            for _ in range(n):
+                blocks.append(BasicBlock(channels, width, 1 if width == channels else 2))
+                channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.fc = nn.Linear(64, classes)
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(F.relu(self.bn(self.conv(x))))
+        return self.fc(x.mean((2, 3)))
+
+
+class BottleneckLayer(nn.Module):
+    """BN-ReLU-conv 1x1 to four growth rates, BN-ReLU-conv 3x3 to one, concatenated to the input."""
+
+    def __init__(self, in_channels: int, growth_rate: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, 4 * growth_rate, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(4 * growth_rate)
+        self.conv2 = nn.Conv2d(4 * growth_rate, growth_rate, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(F.relu(self.bn1(x)))
+        return torch.cat([x, self.conv2(F.relu(self.bn2(y)))], 1)
+
+
+class Transition(nn.Module):
+    """BN-ReLU-conv 1x1 to half of the channels, 2x2 average pooling."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(in_channels)
+        self.conv = nn.Conv2d(in_channels, in_channels // 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(self.conv(F.relu(self.bn(x))), 2)
+
+
+class CifarDenseNetBC(nn.Module):
+    """DenseNet-BC of Huang et al. 2017 for CIFAR: three blocks of `(depth - 4) / 6` layers, without dropout."""
+
+    def __init__(self, depth: int, growth_rate: int, classes: int = 10) -> None:
+        super().__init__()
+        channels = 2 * growth_rate
+        layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1, bias=False)]
+        for block in range(3):
+            if block:
+                layers.append(Transition(channels))
+                channels //= 2
+            for _ in range((depth - 4) // 6):
+                layers.append(BottleneckLayer(channels, growth_rate))
+                channels += growth_rate
+        self.layers = nn.Sequential(*layers)
+        self.bn = nn.BatchNorm2d(channels)
+        self.fc = nn.Linear(channels, classes)
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn(self.layers(x)))
+        return self.fc(x.mean((2, 3)))
+
+
+def _initialise(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def resnet20(classes: int = 10) -> nn.Module:
+    return CifarResNet(3, classes)
+
+
+def densenet_bc_100_12(classes: int = 10) -> nn.Module:
+    return CifarDenseNetBC(100, 12, classes)
