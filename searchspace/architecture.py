@@ -54,8 +54,8 @@ class Stage(Record):
 class Head(Record):
     """From features to logits: blocks, final normalisation, pooling to `pool_size` squared, hidden layers, classifier.
 
-    `norm` other than none adds normalisation and activation, which pre-activation families need. Dropout stands before
-    the classifier and before every hidden layer but the first.
+    `norm` other than none adds normalisation and activation, which pre-activation families need. Dropout stands after
+    each hidden layer (VGG) or before each (AlexNet); without hidden layers it stands before the classifier.
     """
 
     blocks: tuple[Stage, ...] = Field(default=(), max_length=8)
@@ -65,6 +65,16 @@ class Head(Record):
     pool_size: int = Field(default=1, ge=1, le=64)
     hidden: tuple[Width, ...] = Field(default=(), max_length=4)
     dropout: Rate = 0.0
+    dropout_place: Literal["after", "before"] = "after"
+
+    def normal(self) -> Head:
+        """This head with fields without effect at their defaults, and equal stages merged."""
+        fields: dict[str, Any] = {"blocks": _merge(self.blocks)}
+        if not self.hidden and self.norm == "none":
+            fields["activation"] = "relu"
+        if not self.hidden or not self.dropout:
+            fields["dropout_place"] = "after"
+        return self.model_copy(update=fields)
 
 
 class Architecture(Record):
@@ -116,11 +126,12 @@ class Architecture(Record):
 
     def normal(self) -> Architecture:
         """The one form of all descriptions of this network: no name, no field without effect, equal stages merged."""
-        plain = not self.head.hidden and self.head.norm == "none"
-        head = self.head.model_copy(
-            update={"blocks": _merge(self.head.blocks)} | ({"activation": "relu"} if plain else {})
-        )
-        fields = {"name": None, "stem": _merge(self.stem), "stages": _merge(self.stages), "head": head}
+        fields = {
+            "name": None,
+            "stem": _merge(self.stem),
+            "stages": _merge(self.stages),
+            "head": self.head.normal(),
+        }
         return self.model_copy(update=fields | self._without_effect())
 
     def _without_effect(self) -> dict[str, float]:

@@ -78,17 +78,23 @@ class Classifier(nn.Module):
         self.norm = nn.Identity() if norm is None else Normalised(builder.channels, norm, head.activation)
         pool = nn.AdaptiveAvgPool2d if head.pool == "average" else nn.AdaptiveMaxPool2d
         self.pool = pool(head.pool_size)
-        layers: list[nn.Module] = []
-        features = builder.channels * head.pool_size**2
-        for number, width in enumerate(head.hidden):
-            if number:
-                layers.append(nn.Dropout(head.dropout))
-            layers += [nn.Linear(features, width), activation(head.activation)]
-            features = width
-        self.classifier = nn.Sequential(*layers, nn.Dropout(head.dropout), nn.Linear(features, classes))
+        self.classifier = nn.Sequential(*_linear_layers(head, builder.channels * head.pool_size**2, classes))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(torch.flatten(self.pool(self.norm(self.blocks(x))), 1))
+
+
+def _linear_layers(head: Head, features: int, classes: int) -> Iterator[nn.Module]:
+    """Hidden layers and classifier; one of several linear layers has no dropout before it: the first or the last."""
+    last = len(head.hidden)
+    spared = {"after": 0, "before": last}[head.dropout_place] if last else None
+    for number, width in enumerate((*head.hidden, classes)):
+        if number != spared:
+            yield nn.Dropout(head.dropout)
+        yield nn.Linear(features, width)
+        if number < last:
+            yield activation(head.activation)
+        features = width
 
 
 @contextmanager

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TypeVar, get_args
 
 from searchspace.blocks.block import Block, BlockContext
+from searchspace.blocks.branches import ConvLayer, PoolLayer, SplitLayer
 from searchspace.blocks.conv import Conv, Pool
 from searchspace.blocks.dense import Dense
-from searchspace.blocks.inception import ConvLayer, Inception, PoolLayer, SplitLayer
+from searchspace.blocks.inception import Inception
 from searchspace.blocks.mbconv import MBConv
 from searchspace.blocks.residual import Residual
 

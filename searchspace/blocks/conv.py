@@ -84,13 +84,17 @@ class Conv(Block):
 
 
 class Pool(Block):
-    """Max or average pooling with the stage's stride; `padding=None` is half the kernel."""
+    """Max or average pooling with the stage's stride; `padding=None` is half the kernel.
+
+    `count_include_pad` counts padded zeros in an average, as torch does; TensorFlow averages the image's pixels alone.
+    """
 
     kind: Literal["pool"] = "pool"
     operation: Literal["max", "average"] = "max"
     kernel_size: KernelSize = 2
     padding: Padding | None = None
     ceil_mode: bool = False
+    count_include_pad: bool = True
     repeatable: ClassVar[bool] = False
     drops_path: ClassVar[bool] = False
     norm: ClassVar[NormName] = "none"
@@ -100,11 +104,18 @@ class Pool(Block):
         return in_channels
 
     def build(self, in_channels: int, context: BlockContext) -> nn.Module:
-        return pooling(self.operation, self.kernel_size, context.stride, self.padding, self.ceil_mode)
+        return pooling(
+            self.operation,
+            self.kernel_size,
+            context.stride,
+            self.padding,
+            ceil_mode=self.ceil_mode,
+            count_include_pad=self.count_include_pad,
+        )
 
     def normal(self) -> Self:
-        padding = None if self.padding == (self.kernel_size - 1) // 2 else self.padding
-        return self.model_copy(update={"padding": padding})
+        update = normal_pool(self.operation, self.kernel_size, self.padding, self.count_include_pad)
+        return self.model_copy(update=update)
 
 
 def check_pool_padding(kernel_size: int, padding: int | None) -> None:
@@ -112,8 +123,26 @@ def check_pool_padding(kernel_size: int, padding: int | None) -> None:
         raise ArchitectureError(f"pool: padding {padding} must not exceed half the kernel size {kernel_size}")
 
 
-def pooling(operation: str, kernel_size: int, stride: int, padding: int | None, ceil_mode: bool) -> nn.Module:
+def pooling(
+    operation: str,
+    kernel_size: int,
+    stride: int,
+    padding: int | None,
+    *,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> nn.Module:
     padding = (kernel_size - 1) // 2 if padding is None else padding
     if operation == "max":
         return nn.MaxPool2d(kernel_size, stride, padding, ceil_mode=ceil_mode)
-    return nn.AvgPool2d(kernel_size, stride, padding, ceil_mode=ceil_mode)
+    return nn.AvgPool2d(kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+def normal_pool(
+    operation: str, kernel_size: int, padding: int | None, count_include_pad: bool
+) -> dict[str, int | bool | None]:
+    """A pool's fields without effect at their defaults: the default padding, and counting padding that is not there."""
+    default = (kernel_size - 1) // 2
+    padding = None if padding == default else padding
+    averaged = operation == "average" and (default if padding is None else padding) > 0
+    return {"padding": padding, "count_include_pad": count_include_pad if averaged else True}

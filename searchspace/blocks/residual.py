@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Self
 
 from pydantic import Field
@@ -20,6 +21,8 @@ class Residual(Block):
     `width` is the output width (256 for ResNet-50's first stage, whose inner width is 64: ratio 0.25). Wide networks
     raise `width` (Zagoruyko 2016) or the ratio (torchvision's wide_resnet50_2: 0.5); `cardinality` groups the inner
     convolution (Xie et al. 2017). The stride is in the first spatial convolution. `preactivation` is He et al. 2016.
+    Where the shape changes, the shortcut is a 1x1 projection or, without parameters, `padding`: every stride-th pixel,
+    and zeros for the channels that are new (option A of He et al. 2015, their networks for CIFAR).
     """
 
     kind: Literal["residual"] = "residual"
@@ -28,6 +31,7 @@ class Residual(Block):
     bottleneck: float | None = Field(default=None, gt=0.0, le=4.0)
     cardinality: Groups = 1
     preactivation: bool = False
+    shortcut: Literal["projection", "padding"] = "projection"
     squeeze_excite: Fraction = 0.0
     norm: NormName = "batch"
     activation: ActivationName = "relu"
@@ -37,6 +41,11 @@ class Residual(Block):
             raise ArchitectureError(f"residual: kernel_size must be odd, given {self.kernel_size}")
         if self.cardinality > 1 and self.bottleneck is None:
             raise ArchitectureError("residual: cardinality needs a bottleneck ratio (ResNeXt groups the inner layer)")
+        if self.shortcut == "padding" and in_channels > self.width:
+            raise ArchitectureError(
+                f"residual: a padding shortcut adds channels and cannot lead from {in_channels} to {self.width}: "
+                f"use a width of at least {in_channels}, or a projection"
+            )
         return self.width
 
     @property
@@ -52,6 +61,15 @@ class Residual(Block):
     def scaled(self, factor: float) -> Self:
         return self.model_copy(update={"width": round_width(self.width, factor)})
 
+    def fitted(self, in_channels: int) -> Self:
+        """With a projection where scaling made the input wider than the block, which padding cannot narrow."""
+        return self if in_channels <= self.width else self.model_copy(update={"shortcut": "projection"})
+
+    def continues(self, previous: Block) -> bool:
+        # Blocks behind the first of a stage keep the shape: what their shortcuts would be has no effect.
+        alike = previous.model_copy(update={"shortcut": self.shortcut}) if isinstance(previous, Residual) else previous
+        return super().continues(alike)
+
 
 def layer_plan(block: Residual, stride: int) -> list[tuple[int, int, int, int]]:
     """(output width, kernel size, stride, groups) of each convolution of the branch."""
@@ -59,6 +77,29 @@ def layer_plan(block: Residual, stride: int) -> list[tuple[int, int, int, int]]:
         return [(block.width, block.kernel_size, stride, 1), (block.width, block.kernel_size, 1, 1)]
     inner = block.inner_width
     return [(inner, 1, 1, 1), (inner, block.kernel_size, stride, block.cardinality), (block.width, 1, 1, 1)]
+
+
+def changing_shortcut(
+    block: Residual, in_channels: int, stride: int, norm: Callable[[int], nn.Module] | None
+) -> nn.Module | None:
+    """The shortcut of a block that changes the shape, its projection normalised by `norm`; None where it is kept."""
+    if stride == 1 and in_channels == block.width:
+        return None
+    if block.shortcut == "padding":
+        return PaddingShortcut(block.width - in_channels, stride)
+    return convolution(in_channels, block.width, 1, stride=stride, norm=norm)
+
+
+class PaddingShortcut(nn.Module):
+    """Every `stride`-th pixel, followed by `added` channels of zeros."""
+
+    def __init__(self, added: int, stride: int) -> None:
+        super().__init__()
+        self.added = added
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))
 
 
 class PostactivationResidual(nn.Module):
@@ -79,10 +120,8 @@ class PostactivationResidual(nn.Module):
         if block.squeeze_excite:
             layers.append(squeeze_excite(channels, block.squeeze_excite, channels, block.activation))
         self.branch = nn.Sequential(*layers)
-        changes = context.stride != 1 or in_channels != block.width
-        self.shortcut = (
-            convolution(in_channels, block.width, 1, stride=context.stride, norm=norm) if changes else nn.Identity()
-        )
+        shortcut = changing_shortcut(block, in_channels, context.stride, norm)
+        self.shortcut = nn.Identity() if shortcut is None else shortcut
         self.drop_path = drop_path(context.drop_path)
         self.activation = activation(block.activation)
         zero_last_norm(self.branch)
@@ -94,7 +133,7 @@ class PostactivationResidual(nn.Module):
 class PreactivationResidual(nn.Module):
     """branch(x) + shortcut(x), each convolution after its normalisation and activation; the output is not activated.
 
-    Where the shape changes, the shortcut projects the activated input, as in He et al. 2016 and wide networks.
+    Where the shape changes, the shortcut starts from the activated input, as in He et al. 2016 and wide networks.
     """
 
     def __init__(self, block: Residual, in_channels: int, context: BlockContext) -> None:
@@ -111,8 +150,7 @@ class PreactivationResidual(nn.Module):
         if block.squeeze_excite:
             layers.append(squeeze_excite(channels, block.squeeze_excite, channels, block.activation))
         self.branch = nn.Sequential(*layers)
-        changes = context.stride != 1 or in_channels != block.width
-        self.shortcut = convolution(in_channels, block.width, 1, stride=context.stride) if changes else None
+        self.shortcut = changing_shortcut(block, in_channels, context.stride, norm=None)
         self.drop_path = drop_path(context.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
