@@ -10,6 +10,7 @@ from searchspace.blocks.branches import ConvLayer, PoolLayer, SplitLayer
 from searchspace.blocks.conv import Conv, Pool
 from searchspace.blocks.dense import Dense
 from searchspace.blocks.inception import Inception
+from searchspace.blocks.inception_residual import InceptionResidual
 from searchspace.blocks.mbconv import MBConv
 from searchspace.blocks.residual import Residual
 
@@ -17,6 +18,7 @@ BLOCKS: dict[str, type[Block]] = {
     "conv": Conv,
     "pool": Pool,
     "inception": Inception,
+    "inception_residual": InceptionResidual,
     "residual": Residual,
     "dense": Dense,
     "mbconv": MBConv,
@@ -62,6 +64,7 @@ __all__ = [
     "ConvLayer",
     "Dense",
     "Inception",
+    "InceptionResidual",
     "MBConv",
     "Pool",
     "PoolLayer",

@@ -161,7 +161,7 @@ def normal_layer(layer: BranchLayer) -> BranchLayer:
     return layer.model_copy(update={"padding": None}) if layer.padding == layer.default_padding else layer
 
 
-def with_channels(branches: tuple[Branch, ...], width: int) -> tuple[Branch, ...]:
+def with_channels(branches: tuple[Branch, ...], width: float) -> tuple[Branch, ...]:
     """Branches with channels for the shares of their layers: their outputs sum to about `width`, rounded to 8."""
     # A branch of pools alone passes its input through: it takes no share.
     share = width / max(1, sum(branch_width(branch, 0) for branch in branches))

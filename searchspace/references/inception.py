@@ -62,7 +62,7 @@ def conv(width: int, kernel_size: int | tuple[int, int] = 1, padding: int | None
 
 
 def unpadded_stem() -> tuple[Stage, ...]:
-    """Six layers from images to an eighth of their size and 192 channels, in Inception v3 and Inception-ResNet v2."""
+    """From images to an eighth of their size and 192 channels, in Inception v3 and in Inception-ResNet v2."""
     return (
         Stage(block=Conv(width=32, padding=0), stride=2),
         Stage(block=Conv(width=32, padding=0)),
