@@ -2,11 +2,14 @@
 
 from searchspace.architecture import Architecture, Head, Stage
 from searchspace.blocks import BLOCKS, register_block
+from searchspace.boosting import boosted
 from searchspace.cost import Cost, cost
+from searchspace.drawing import draw
 from searchspace.errors import ArchitectureError, SpaceError, TooLarge
 from searchspace.laws import LAWS
 from searchspace.network import Network, build
 from searchspace.references import REFERENCES, reference
+from searchspace.references.small_images import cifar_form
 from searchspace.scaling import EFFICIENTNET, ScalingLaw, compound, dollar, scale
 from searchspace.space import Choices, Chooser, Dimension, SearchSpace, Task, scaling_dimensions
 from searchspace.spaces import SPACES, find_space, register_space
@@ -31,10 +34,13 @@ __all__ = [
     "Stage",
     "Task",
     "TooLarge",
+    "boosted",
     "build",
+    "cifar_form",
     "compound",
     "cost",
     "dollar",
+    "draw",
     "find_space",
     "reference",
     "register_block",

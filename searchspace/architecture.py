@@ -37,9 +37,11 @@ class Stage(Record):
     stride: int = Field(default=1, ge=1, le=8)
 
     @model_validator(mode="after")
-    def _not_repeated(self) -> Self:
+    def _fits_the_block(self) -> Self:
         if self.depth > 1 and not self.block.repeatable:
             raise ValueError(f"a {self.block.kind} stage has depth 1, given {self.depth}")
+        if self.stride > 1 and self.block.reads_images:
+            raise ValueError(f"a {self.block.kind} stage has stride 1, given {self.stride}")
         return self
 
     def out_channels(self, in_channels: int) -> int:
@@ -105,6 +107,10 @@ class Architecture(Record):
         channels = self.channels
         for part, stages in (("stem", self.stem), ("stages", self.stages), ("head.blocks", self.head.blocks)):
             for number, stage in enumerate(stages):
+                if stage.block.reads_images and (part, number) != ("stem", 0):
+                    raise ArchitectureError(
+                        f"{part}.{number}: {stage.block.kind} reads the images: it may only be the stem's first stage"
+                    )
                 try:
                     channels = stage.out_channels(channels)
                 except ArchitectureError as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar, get_args
 
 from searchspace.blocks.block import Block, BlockContext
+from searchspace.blocks.boost import ChannelBoost
 from searchspace.blocks.branches import ConvLayer, PoolLayer, SplitLayer
 from searchspace.blocks.conv import Conv, Pool
 from searchspace.blocks.dense import Dense
@@ -22,6 +23,7 @@ BLOCKS: dict[str, type[Block]] = {
     "residual": Residual,
     "dense": Dense,
     "mbconv": MBConv,
+    "channel_boost": ChannelBoost,
 }
 
 B = TypeVar("B", bound=type[Block])
@@ -60,6 +62,7 @@ __all__ = [
     "BLOCKS",
     "Block",
     "BlockContext",
+    "ChannelBoost",
     "Conv",
     "ConvLayer",
     "Dense",

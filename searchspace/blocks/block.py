@@ -33,6 +33,7 @@ class Block(Record, ABC):
     kind: Any  # a family's Literal: typed str here, it could not be overridden
     repeatable: ClassVar[bool] = True  # False: depth must be 1 and depth scaling passes by
     drops_path: ClassVar[bool] = True  # False: `context.drop_path` has no effect on it
+    reads_images: ClassVar[bool] = False  # True: it stands first in the stem or nowhere, and its stride is 1
 
     @abstractmethod
     def out_channels(self, in_channels: int, index: int = 0) -> int:
