@@ -126,9 +126,7 @@ def test_scaling_widens_the_added_channels_and_leaves_the_learner() -> None:
     ],
 )
 def test_it_stands_first_or_nowhere(fields: dict[str, Any], place: str) -> None:
-    with pytest.raises(
-        ArchitectureError, match=rf"{place}: channel_boost looks at the images: it may only be the first"
-    ):
+    with pytest.raises(ArchitectureError, match=f"{place}: channel_boost reads the images: it may only be the stem's"):
         network().changed(**fields)
 
 
