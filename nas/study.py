@@ -13,17 +13,25 @@ from typing import Any
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.candidates import INTERRUPTION, REASON, Candidate
-from nas.errors import NasError
 from nas.ownership import is_here, lives, this_process
+from nas.study_names import LINK, require_ours, require_own_name
 from searchspace import cost
-from studies import COMPLETE, FAIL, INTERRUPTED, PRUNED, Slot, Study, StudyStore, UnknownStudy, UnknownTrial
+from studies import (
+    COMPLETE,
+    FAIL,
+    INTERRUPTED,
+    PRUNED,
+    Slot,
+    Study,
+    StudyStore,
+    UnknownTrial,
+    connect_arguments,
+)
 
 OBJECTIVE = "val_accuracy"
-LINK = "nas_study"  # Optuna study's user attribute: the id of its twin in the store
 EVALUATION = "nas_evaluation"  # Optuna trial's user attribute: the id of its evaluation
 OPENINGS = 20  # times that Optuna's tables are tried to be made, where other processes make them too
 
@@ -67,7 +75,8 @@ class TwinStudy:
 
         Raises:
             StudyMismatch: it was made with other settings.
-            NasError: one of the twins was deleted, or the Optuna study is somebody else's; nothing has changed then.
+            NasError: one of the twins was deleted, the Optuna study is somebody else's, or Optuna's tables cannot tell
+                the name from another one's; nothing has changed then.
         """
         storage = optuna_storage(store)
         try:
@@ -85,13 +94,15 @@ class TwinStudy:
         settings: Mapping[str, Any],
         pruner: optuna.pruners.BasePruner,
     ) -> TwinStudy:
-        _require_ours(storage, store, name)
+        require_own_name(storage, store, name)
+        require_ours(storage, store, name)
         row = store.open_study(name, settings)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study = optuna.create_study(
                 storage=storage, study_name=name, direction="maximize", load_if_exists=True, pruner=pruner
             )
+            require_own_name(storage, store, name)  # of two made at the same time Optuna gave us the other one
             if LINK not in study.user_attrs:
                 study.set_metric_names([OBJECTIVE])
                 for key, value in settings.items():
@@ -247,37 +258,12 @@ def _outcome_of(trial: FrozenTrial | None) -> Outcome:
     return Outcome(PRUNED, trial.user_attrs.get(OBJECTIVE), reason)
 
 
-def _require_ours(storage: RDBStorage, store: StudyStore, name: str) -> None:
-    """Refuse a name that Optuna and the store do not hold both or neither.
-
-    Raises:
-        NasError: one twin was deleted, or is somebody else's.
-    """
-    # Optuna's side first: who opens this study in another process makes the store's row, then Optuna's study, then the
-    # link, then trials.
-    found = [study for study in storage.get_all_studies() if study.study_name == name]
-    begun = bool(found and storage.get_all_trials(found[0]._study_id, deepcopy=False))
-    link = storage.get_study_user_attrs(found[0]._study_id).get(LINK) if found else None
-    try:
-        row = store.study(name)
-    except UnknownStudy:
-        row = None
-    if not found:
-        if row is not None and store.slot_counts(row.id)["DONE"]:
-            raise NasError(
-                f"the Optuna study {name!r} was deleted, its results are still there (nas rank --study {name}); "
-                "search on under another --study name"
-            )
-        return
-    foreign = begun or found[0].directions != [StudyDirection.MAXIMIZE]
-    if (link is None and (foreign or row is None)) or (link is not None and (row is None or link != row.id)):
-        made = "that nas did not make" if link is None else "of another nas study"
-        raise NasError(f"an Optuna study named {name!r} {made} is in this database; use another --study name")
-
-
 def optuna_storage(store: StudyStore) -> RDBStorage:
     """Optuna's storage in the store's database; its tables are made at the first time."""
-    options = {"connect_args": {"timeout": 60}} if store.url.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
+    options: dict[str, Any] = {"connect_args": connect_arguments(store.url)}
+    if store.url.get_backend_name() != "sqlite":
+        # MySQL's default isolation shows a process what it read before, not what others have written since.
+        options |= {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
     # RDBStorage runs str.format over its URL.
     url = store.url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     for attempt in range(OPENINGS):

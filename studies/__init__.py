@@ -1,5 +1,7 @@
 """What was tried: studies, architectures, evaluations, exports and budget, kept in SQL beside Optuna's own tables."""
 
+from studies.characters import can_hold
+from studies.connect import connect_arguments
 from studies.csv_file import write_csv
 from studies.errors import InvalidName, StoreError, StoreUnavailable, StudyMismatch, UnknownStudy, UnknownTrial
 from studies.naming import check_name
@@ -46,7 +48,9 @@ __all__ = [
     "UnknownStudy",
     "UnknownTrial",
     "all_trials",
+    "can_hold",
     "check_name",
+    "connect_arguments",
     "leaderboard",
     "pareto_front",
     "write_csv",

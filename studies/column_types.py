@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, String, Text, TypeDecorator
+from sqlalchemy import DateTime, Dialect, Text, TypeDecorator
 from sqlalchemy.dialects import mysql
 
 from studies.records import JSON
@@ -16,12 +16,7 @@ from studies.records import JSON
 
 def long_text() -> Text:
     """Text without a length limit; MySQL's plain TEXT ends at 64 KiB."""
-    return Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
-
-
-def exact_name(length: int) -> String:
-    """A short string that compares by code point everywhere; MySQL's default ignores case."""
-    return String(length).with_variant(mysql.VARCHAR(length, collation="utf8mb4_bin"), "mysql", "mariadb")
+    return Text().with_variant(mysql.LONGTEXT(), "mysql")
 
 
 class JsonText(TypeDecorator[Any]):
@@ -40,7 +35,7 @@ class JsonText(TypeDecorator[Any]):
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment to the microsecond, stored as UTC without a zone and read back as aware UTC."""
 
-    impl = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    impl = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:

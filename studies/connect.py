@@ -31,33 +31,37 @@ _DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mysql+pymysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
 }
-_SECRET_QUERY_KEYS = ("password", "sslpassword")
+_INSTALL = {"postgresql+psycopg": "'psycopg[binary]'", "mysql+pymysql": "-e '.[mysql]'"}
+_EXAMPLES = "sqlite:///nas.db, postgresql://user:password@host/database or mysql://user:password@host/database"
+_SECRET_QUERY_KEYS = ("password", "passwd", "sslpassword", "ssl_key_password")
 
 
 def parse_url(text: str | URL) -> URL:
     """The database named by `text`, with its driver chosen and an SQLite file's path made absolute.
 
-    Raises StoreError for anything but an SQLite file or a PostgreSQL server; the message does not repeat the text,
-    which may hold a password in a place where nobody expects one.
+    Raises StoreError for anything but an SQLite file or a database on a PostgreSQL, MariaDB or MySQL server; the
+    message does not repeat the text, which may hold a password in a place where nobody expects one.
     """
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
         raise StoreError(
-            "the database URL cannot be read; write sqlite:///nas.db or postgresql://user:password@host/database, "
-            "with / and @ in a password written %2F and %40"
+            f"the database URL cannot be read; write {_EXAMPLES}, with / and @ in a password written %2F and %40"
         ) from None
     driver = _DRIVERS.get(url.drivername)
     if driver is None:
-        raise StoreError(
-            f"databases of the kind {url.drivername!r} are not supported; write sqlite:///nas.db or "
-            "postgresql://user:password@host/database"
-        )
+        raise StoreError(f"databases of the kind {url.drivername!r} are not supported; write {_EXAMPLES}")
     url = url.set(drivername=driver)
     if driver != "sqlite":
         if "@" in (url.database or ""):
             raise StoreError("the database URL cannot be read; / and @ in a password are written %2F and %40")
+        if driver == "mysql+pymysql" and not url.database:
+            raise StoreError("the URL names a server and no database in it; write mysql://user:password@host/database")
         return url
     if not url.database or ":memory:" in url.database or url.query.get("mode") == "memory":
         raise StoreError("a database in memory is lost when the process ends; write sqlite:///nas.db")
@@ -74,24 +78,35 @@ def make_engine(url: URL) -> Engine:
     """An engine for a URL from `parse_url`; nothing is connected yet. Raises StoreError where the driver is missing."""
     try:
         if url.get_backend_name() == "sqlite":
-            engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+            engine = create_engine(url, connect_args=connect_arguments(url))
             event.listen(engine, "connect", _shape_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         else:
             engine = create_engine(
                 url,
-                connect_args=_keepalive(url),
+                connect_args=connect_arguments(url),
                 isolation_level="READ COMMITTED",
                 pool_pre_ping=True,
                 pool_size=1,
                 max_overflow=4,
             )
-            event.listen(engine, "connect", _shape_postgresql)
+            event.listen(engine, "connect", _SHAPES[url.get_backend_name()])
     except ModuleNotFoundError as error:
-        raise StoreError(f"{url.drivername} needs the module {error.name}; pip install 'psycopg[binary]'") from None
+        install = _INSTALL[url.drivername]
+        raise StoreError(f"{url.drivername} needs the module {error.name}; pip install {install}") from None
     event.listen(engine, "connect", _remember_process)
     event.listen(engine, "checkout", _refuse_other_process)
     return engine
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """What the driver is to be told besides a URL from `parse_url`, by whoever opens connections to that database."""
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": BUSY_TIMEOUT_SECONDS}
+    if url.get_backend_name() == "mysql":
+        return _mysql_arguments(url)
+    wanted = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+    return {key: value for key, value in wanted.items() if key not in url.query}
 
 
 def require_file(url: URL, create: bool) -> None:
@@ -112,6 +127,10 @@ def plain_errors(url: URL) -> Iterator[None]:
     """Turn the database's errors inside the block into StoreErrors of one line, without the password."""
     try:
         yield
+    except RuntimeError as error:  # of pymysql, where MySQL 8 wants a password encrypted and speaks no TLS
+        if "cryptography" not in str(error):
+            raise
+        raise StoreError(f"{display(url)} wants an encrypted password; pip install cryptography") from error
     except IntegrityError as error:
         raise StoreError(f"{display(url)} refused a row: {_first_line(error, url)}") from error
     except DBAPIError as error:
@@ -125,11 +144,22 @@ _SENTENCES: tuple[tuple[str, type[StoreError], str], ...] = (
     ("malformed", StoreError, "{0} is damaged; restore it from a copy"),
     ("readonly database", StoreError, "{0} is read-only; make the file and its folder writable, or copy it"),
     ("read-only transaction", StoreError, "{0} is read-only; ask for the right to write, or use another database"),
+    ("read only transaction", StoreError, "{0} is read-only; ask for the right to write, or use another database"),
+    ("read-only option", StoreError, "{0} is read-only; ask for the right to write, or use another database"),
     ("permission denied", StoreError, "{0} refuses this user: {1}"),
+    ("command denied", StoreError, "{0} refuses this user: {1}"),
+    (
+        "unknown database",
+        StoreError,
+        "{1}; make it with: CREATE DATABASE name CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    ),
     ("unable to open", StoreError, "{0} cannot be opened; check that you may read and write the file and its folder"),
     ("is locked", StoreUnavailable, "{0} is busy: another process has held it for too long; try again"),
+    ("lock wait timeout", StoreUnavailable, "{0} is busy: another process has held it for too long; try again"),
+    ("deadlock", StoreUnavailable, "{0} is busy: another process wrote the same rows; try again"),
     ("password", StoreError, "{0} refuses the user name or the password"),
     ("authentication", StoreError, "{0} refuses the user name or the password"),
+    ("access denied", StoreError, "{0} refuses this user: {1}"),
 )
 
 
@@ -144,7 +174,11 @@ def _explain(error: DBAPIError, url: URL) -> StoreError:
 
 def _first_line(error: Exception, url: URL) -> str:
     cause = error.orig if isinstance(error, DBAPIError) else error
-    text = str(cause).strip() or type(cause).__name__
+    match getattr(cause, "args", ()):
+        case (int(code), str(said)):  # pymysql's errors
+            text = f"{said} ({code})"
+        case _:
+            text = str(cause).strip() or type(cause).__name__
     secrets = [url.password, *(url.query.get(key) for key in _SECRET_QUERY_KEYS)]
     for secret in secrets:
         if isinstance(secret, str) and secret:
@@ -169,9 +203,15 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def _keepalive(url: URL) -> dict[str, int]:
-    wanted = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-    return {key: value for key, value in wanted.items() if key not in url.query}
+def _mysql_arguments(url: URL) -> dict[str, Any]:
+    wanted = {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60}
+    arguments: dict[str, Any] = {key: value for key, value in wanted.items() if key not in url.query}
+    # Whatever the server's defaults: no text is cut or rewritten without a word, and every table has transactions.
+    arguments |= {"charset": "utf8mb4", "sql_mode": "TRADITIONAL"}
+    arguments["init_command"] = "SET SESSION default_storage_engine = InnoDB, innodb_lock_wait_timeout = 30"
+    if url.password:
+        arguments["password"] = url.password.encode()  # pymysql would take a text for Latin-1
+    return arguments
 
 
 def _shape_postgresql(connection: Any, _record: Any) -> None:
@@ -180,6 +220,15 @@ def _shape_postgresql(connection: Any, _record: Any) -> None:
         cursor.execute("SET statement_timeout = '30s'")
         cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
     connection.commit()
+
+
+def _shape_mysql(connection: Any, _record: Any) -> None:
+    if "MariaDB" in connection.get_server_info():  # MySQL has none of these, there the driver's timeouts must do
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION max_statement_time = 30, idle_transaction_timeout = 60")
+
+
+_SHAPES = {"postgresql": _shape_postgresql, "mysql": _shape_mysql}
 
 
 def _remember_process(_connection: Any, record: Any) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class StudyStore:
-    """The study store at a database URL: `sqlite:///file.db` (one machine) or `postgresql://user@host/database`.
+    """The study store at a database URL: `sqlite:///file.db` (one machine), `postgresql://` or `mysql://`.
 
     Opening it creates or upgrades the nas_* tables. `create=False` refuses an SQLite file that does not exist. Raises
     StoreError for a database that is unknown, unreachable, read-only, damaged or newer than this code. A store can be
@@ -287,7 +287,9 @@ class StudyStore:
 
 def _find_study(connection: Connection, name: str) -> Study | None:
     row = connection.execute(select(*table(StudyRow).c).where(StudyRow.name == name)).one_or_none()
-    return None if row is None else Study(**row._mapping)
+    if row is None or row.name != name:  # MySQL pads what it compares with blanks
+        return None
+    return Study(**row._mapping)
 
 
 def _now() -> datetime:

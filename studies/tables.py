@@ -11,18 +11,21 @@ from typing import Any, TypeAlias, cast
 from sqlalchemy import BigInteger, Double, ForeignKey, Index, MetaData, Select, String, Table
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from studies.column_types import JsonText, UtcDateTime, exact_name, long_text
+from studies.column_types import JsonText, UtcDateTime, long_text
 from studies.records import JSON
 
 NAME_LENGTH = 200
 OWNER_LENGTH = 255
 UUID_LENGTH = 36
 SHA256_LENGTH = 64
+MYSQL_TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+"""Any character in every text, compared by code point, whatever the server's defaults are; and transactions."""
 
 
 class Base(DeclarativeBase):
     """The tables of the store; constraints are named so that a migration can name them."""
 
+    __table_args__: Any = MYSQL_TABLE
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -39,7 +42,7 @@ class StudyRow(Base):
     __tablename__ = "nas_study"
 
     id: Mapped[str] = mapped_column(String(UUID_LENGTH), primary_key=True)
-    name: Mapped[str] = mapped_column(exact_name(NAME_LENGTH), unique=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     settings: Mapped[JSON] = mapped_column(JsonText, nullable=False)
 
@@ -86,6 +89,7 @@ class EvaluationRow(Base):
     __table_args__ = (
         Index("ix_nas_evaluation_rank", "study_id", "status", "val_accuracy", "trial_number", "digest"),
         Index("ix_nas_evaluation_trial", "study_id", "trial_number"),
+        MYSQL_TABLE,
     )
 
 
@@ -131,7 +135,7 @@ class SlotRow(Base):
     beat: Mapped[int] = mapped_column(BigInteger)
     reason: Mapped[str | None] = mapped_column(long_text())
 
-    __table_args__ = (Index("ix_nas_slot_state", "study_id", "state", "slot_no"),)
+    __table_args__ = (Index("ix_nas_slot_state", "study_id", "state", "slot_no"), MYSQL_TABLE)
 
 
 def table(row: type[Base]) -> Table:

@@ -1,10 +1,11 @@
-"""One thread a process, because tests run beside other work; and PostgreSQL where NAS_TEST_POSTGRES names a server."""
+"""One thread a process, because tests run beside other work; and databases on servers that the environment names."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -52,3 +53,34 @@ def postgresql_url(postgresql_database: str) -> str:
     engine.dispose()
     url = make_url(postgresql_database).update_query_dict({"options": f"-csearch_path={schema}"})
     return url.render_as_string(hide_password=False)
+
+
+@contextmanager
+def _mysql_database(characters: str) -> Iterator[str]:
+    server = os.environ.get("NAS_TEST_MYSQL")
+    if not server:
+        pytest.skip("NAS_TEST_MYSQL names no MariaDB or MySQL server")
+    url = make_url(server).set(drivername="mysql+pymysql")
+    name = f"nas_test_{uuid.uuid4().hex}"
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} {characters}"))
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name}"))
+        admin.dispose()
+
+
+@pytest.fixture
+def mysql_database() -> Iterator[Callable[[str], str]]:
+    """Makes databases with these default characters; a server that is named and cannot be reached is a failure."""
+    with ExitStack() as made:
+        yield lambda characters: made.enter_context(_mysql_database(characters))
+
+
+@pytest.fixture
+def mysql_url(mysql_database: Callable[[str], str]) -> str:
+    """A database of this test's own, made as docs/studies.md tells."""
+    return mysql_database("CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")

@@ -90,11 +90,11 @@ def test_a_url_that_cannot_be_read_is_not_repeated(url: str, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize(
-    "kind", ["mysql", "mysql+pymysql", "oracle", "nosuch", "sqlite+aiosqlite", "postgresql+psycopg2"]
+    "kind", ["oracle", "nosuch", "sqlite+aiosqlite", "postgresql+psycopg2", "mysql+mysqldb", "mariadb+aiomysql"]
 )
 def test_other_kinds_of_database_are_refused_by_name(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     message = refused(f"{kind}://me:{SECRET}@host/studies", caplog)
-    assert f"databases of the kind {kind!r} are not supported; write sqlite:///nas.db or" in message
+    assert f"databases of the kind {kind!r} are not supported; write sqlite:///nas.db, postgresql://" in message
 
 
 def test_a_missing_driver_says_what_to_install(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -11,9 +13,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
-MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-NAME = sa.String(200).with_variant(mysql.VARCHAR(200, collation="utf8mb4_bin"), "mysql", "mariadb")
+LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql")
+MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
+MYSQL_TABLE: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 def upgrade() -> None:
@@ -29,11 +31,12 @@ def create_studies() -> None:
     op.create_table(
         "nas_study",
         sa.Column("id", sa.String(36), nullable=False),
-        sa.Column("name", NAME, nullable=False),
+        sa.Column("name", sa.String(200), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("settings", LONG_TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_nas_study"),
         sa.UniqueConstraint("name", name="uq_nas_study_name"),
+        **MYSQL_TABLE,
     )
     op.create_table(
         "nas_architecture",
@@ -44,6 +47,7 @@ def create_studies() -> None:
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("json", LONG_TEXT, nullable=False),
         sa.PrimaryKeyConstraint("digest", name="pk_nas_architecture"),
+        **MYSQL_TABLE,
     )
 
 
@@ -75,6 +79,7 @@ def create_evaluations() -> None:
         sa.ForeignKeyConstraint(["study_id"], ["nas_study.id"], name="fk_nas_evaluation_study_id"),
         sa.ForeignKeyConstraint(["digest"], ["nas_architecture.digest"], name="fk_nas_evaluation_digest"),
         sa.ForeignKeyConstraint(["base_digest"], ["nas_architecture.digest"], name="fk_nas_evaluation_base_digest"),
+        **MYSQL_TABLE,
     )
     rank = ["study_id", "status", "val_accuracy", "trial_number", "digest"]
     op.create_index("ix_nas_evaluation_rank", "nas_evaluation", rank)
@@ -93,6 +98,7 @@ def create_epochs_and_exports() -> None:
         sa.Column("seconds", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("evaluation_id", "epoch", name="pk_nas_epoch"),
         sa.ForeignKeyConstraint(["evaluation_id"], ["nas_evaluation.id"], name="fk_nas_epoch_evaluation_id"),
+        **MYSQL_TABLE,
     )
     op.create_table(
         "nas_export",
@@ -106,6 +112,7 @@ def create_epochs_and_exports() -> None:
         sa.Column("path", LONG_TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_nas_export"),
         sa.ForeignKeyConstraint(["evaluation_id"], ["nas_evaluation.id"], name="fk_nas_export_evaluation_id"),
+        **MYSQL_TABLE,
     )
     op.create_index("ix_nas_export_evaluation_id", "nas_export", ["evaluation_id"])
 
@@ -125,6 +132,7 @@ def create_slots() -> None:
         sa.PrimaryKeyConstraint("study_id", "slot_no", name="pk_nas_slot"),
         sa.ForeignKeyConstraint(["study_id"], ["nas_study.id"], name="fk_nas_slot_study_id"),
         sa.UniqueConstraint("evaluation_id", name="uq_nas_slot_evaluation_id"),
+        **MYSQL_TABLE,
     )
     op.create_index("ix_nas_slot_state", "nas_slot", ["study_id", "state", "slot_no"])
 
