@@ -60,7 +60,8 @@ class Dataset:
     `mirror`: horizontal flips keep the label. `default_space`: the search space that suits the image size. `mean`
     and `std`: per channel, over the training split, of values in 0..1 (std at least 1/255). `fingerprint`: SHA-256
     over class names and the pixels and labels of the training and validation splits; paths do not enter it, decoders
-    do (another release of Pillow may decode a JPEG differently). `test_reader` is `read_test`'s own business.
+    do (another release of Pillow may decode a JPEG differently). `learners`: the folder where frozen learners that were
+    trained on its training split are kept. `test_reader` is `read_test`'s own business.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Dataset:
     fingerprint: str
     train: Split = field(repr=False)
     validation: Split = field(repr=False)
+    learners: Path = field(repr=False)
     test_reader: Callable[[], Split] | None = field(default=None, repr=False)
 
     def read_test(self) -> Split | None:
@@ -88,7 +90,7 @@ class Dataset:
 
 
 def default_data_dir() -> Path:
-    """Where downloads are kept: the environment variable NAS_DATA_DIR, else the user's cache folder."""
+    """Where downloads and learners are kept: the environment variable NAS_DATA_DIR, else the user's cache folder."""
     given = os.environ.get("NAS_DATA_DIR")
     return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("nas"))
 
@@ -149,6 +151,7 @@ def load_dataset(
         fingerprint=_fingerprint(source.classes, train, validation),
         train=train,
         validation=validation,
+        learners=request.data_dir / "learners",
         test_reader=_test_reader(name, source, train),
     )
 

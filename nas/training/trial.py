@@ -10,6 +10,7 @@ from torch import nn
 
 from nas.errors import RunError
 from nas.training.data import Dataset
+from nas.training.learner import install_learner
 from nas.training.loop import Diverged, EpochScore, Stopped, train
 from nas.training.recipe import Recipe
 from nas.training.seeds import derive_seed
@@ -34,7 +35,7 @@ def train_architecture(
 
     Raises:
         OutOfMemory: half the batch did not fit either.
-        Diverged, Stopped: see `nas.training.loop.train`.
+        Diverged, Stopped: see `nas.training.loop.train`, and `nas.training.learner` for channel boosting.
     """
     device = dataset.train.images.device
     size = min(recipe.batch_size, len(dataset.train))
@@ -45,6 +46,7 @@ def train_architecture(
             with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type=device.type):
                 torch.manual_seed(derive_seed(seed, "weights"))
                 network = build(architecture, device=device)
+            install_learner(network, dataset, stop)
             smaller = recipe.model_copy(update={"batch_size": batch_size})
             yield from train(network, dataset, smaller, seed=seed, resolution=architecture.resolution, stop=stop)
             return
