@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from searchspace.architecture import Architecture, Stage
+from searchspace.architecture import Architecture, Head, Stage
 from searchspace.blocks import Block
 from searchspace.cost import forward
 from searchspace.network import outline
@@ -36,7 +36,6 @@ def stage_rows(architecture: Architecture) -> list[StageRow]:
     Raises:
         TooLarge, ArchitectureError: as `cost`.
     """
-    architecture = architecture.normal()  # the form that is built
     architecture = architecture.normal()  # the form that networks are built from: its stages are the network's
     network = outline(architecture).eval()
     parts = (
@@ -69,7 +68,8 @@ def stage_rows(architecture: Architecture) -> list[StageRow]:
         )
     classifier = network.head.classifier
     macs = flops.get("Network.head.classifier", 0) // 2
-    rows.append(StageRow("head", "classifier", 1, 1, architecture.classes, 1, _params(classifier), macs, ""))
+    settings = ", ".join(_head_settings(architecture.head))
+    rows.append(StageRow("head", "classifier", 1, 1, architecture.classes, 1, _params(classifier), macs, settings))
     return rows
 
 
@@ -80,6 +80,18 @@ def _params(module: nn.Module) -> int:
 def _row(part: str, stage: Stage, shape: tuple[int, ...], params: int, macs: int) -> StageRow:
     settings = ", ".join(_settings(stage.block))
     return StageRow(part, stage.block.kind, stage.depth, stage.stride, shape[1], shape[2], params, macs, settings)
+
+
+def _head_settings(head: Head) -> Iterator[str]:
+    """What differs from global average pooling and one linear layer."""
+    for name, field in Head.model_fields.items():
+        value = getattr(head, name)
+        if name in ("blocks", "norm") or (name == "activation" and not head.hidden) or value == field.default:
+            continue
+        if isinstance(value, tuple):
+            yield " ".join((name, *map(str, value)))
+        else:
+            yield f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 
 def _settings(block: Block) -> Iterator[str]:
