@@ -17,6 +17,7 @@ HEAD = "0001"
 
 VERSION_TABLE = "nas_alembic_version"
 _POSTGRESQL_LOCK = 0x6E61735F  # "nas_": one number that every process of this program knows
+LOCK_SECONDS = 25  # that another process is waited for on MySQL: less than a statement may take
 _MYSQL_LOCK = "CONCAT('nas_', MD5(DATABASE()))"  # the server's locks are shared by all its databases
 
 
@@ -49,7 +50,7 @@ def _mysql_lock(connection: Connection) -> Iterator[None]:
     if connection.dialect.name != "mysql":
         yield
         return
-    if not connection.scalar(text(f"SELECT GET_LOCK({_MYSQL_LOCK}, 25)")):
+    if not connection.scalar(text(f"SELECT GET_LOCK({_MYSQL_LOCK}, {LOCK_SECONDS})")):
         database = display(connection.engine.url)
         raise StoreUnavailable(f"{database} is busy: another process changes its tables; try again")
     connection.commit()

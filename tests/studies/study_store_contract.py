@@ -94,8 +94,13 @@ class StoreContract:
         assert str(caught.value).isprintable()
         assert store.studies().empty
 
-    def test_names_differ_by_case(self, store: StudyStore) -> None:
-        assert store.open_study("Digits", {}).id != store.open_study("digits", {}).id
+    def test_names_are_compared_by_code_point(self, store: StudyStore) -> None:
+        names = ["digits", "Digits", "dígits", "di\u0301gits", "digıts", "🙂", "🐱", "ß", "ss"]
+        assert len({store.open_study(name, {}).id for name in names}) == len(names)
+        assert [store.study(name).name for name in names] == names
+        for other in ("DIGITS", "digits ", "digits\u00a0"):
+            with pytest.raises(UnknownStudy):
+                store.study(other)
 
     def test_without_a_name_the_newest_study_is_meant(self, store: StudyStore) -> None:
         for name in ("b", "c", "a"):
@@ -126,7 +131,8 @@ class StoreContract:
 
     def test_an_evaluation_comes_back_as_it_went_in(self, store: StudyStore, study: Study) -> None:
         base = architecture(store, "base", params=5)
-        store.record_architecture(digest_of("large"), "x" * 300_000, 10**12, 10**15, 7)
+        large = "🙂" * 2**18  # an architecture's JSON is at most 1 MiB
+        store.record_architecture(digest_of("large"), large, 10**12, 10**15, 7)
         evaluation_id = start(store, study, 17, digest_of("large"), base_digest=base, recipe={"rate": 0.1, "bad": NAN})
         assert store.record_epoch(evaluation_id, 0, train_loss=2.5, val_accuracy=0.3, seconds=1.5, learning_rate=0.1)
         assert store.finish_evaluation(
@@ -135,7 +141,7 @@ class StoreContract:
         found = store.evaluation(study.id, 17)
         assert found == store.evaluation_by_id(evaluation_id)
         assert (found.params, found.macs, found.activations) == (10**12, 10**15, 7)
-        assert (found.architecture_json, found.base_architecture_json) == ("x" * 300_000, '{"name": "base"}')
+        assert (found.architecture_json, found.base_architecture_json) == (large, '{"name": "base"}')
         assert (found.val_accuracy, found.epochs, found.seconds, found.images_per_second) == (1 / 3, 9, 2.5, 8.0)
         assert (found.batch_size, found.seed, found.recipe) == (64, 2**63 - 1, {"rate": 0.1, "bad": None})
         assert found.ended_at is not None
@@ -146,10 +152,10 @@ class StoreContract:
         evaluation_id = start(store, study, 0)
         store.record_epoch(evaluation_id, 0, train_loss=NAN, val_accuracy=math.inf, seconds=-math.inf)
         assert store.finish_evaluation(
-            evaluation_id, "FAIL", val_accuracy=NAN, seconds=NAN, reason="loss\0 is nan \ud800"
+            evaluation_id, "FAIL", val_accuracy=NAN, seconds=NAN, reason="loss\0 is nan \ud800 🙂"
         )
         found = store.evaluation(study.id, 0)
-        assert (found.val_accuracy, found.seconds, found.reason) == (None, None, "loss? is nan ?")
+        assert (found.val_accuracy, found.seconds, found.reason) == (None, None, "loss? is nan ? 🙂")
         assert store.curve(evaluation_id)[["train_loss", "val_accuracy", "seconds"]].isna().all(axis=None)
 
     def test_everything_may_be_repeated(self, store: StudyStore, study: Study) -> None:
