@@ -43,6 +43,10 @@ def search(
     seed: int = 0,
     epochs: int = 10,
     batch_size: int = 128,
+    optimizer: str = "sgd",
+    schedule: str = "one_cycle",
+    learning_rate: float | None = None,
+    label_smoothing: float = 0.1,
     max_params: str | int | None = None,
     max_macs: str | int | None = None,
     limit_train: int | None = None,
@@ -71,7 +75,14 @@ def search(
     load_plugins()
     limits = Limits(*(None if limit is None else parse_count(limit) for limit in (max_params, max_macs)))
     stop = StopSignal(None if time_limit is None else parse_duration(time_limit))
-    recipe = make_recipe(epochs=epochs, batch_size=batch_size)
+    recipe = make_recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=schedule,
+        learning_rate=learning_rate,
+        label_smoothing=label_smoothing,
+    )
     chosen_pruner = make_pruner(pruner, recipe.epochs)
     make_sampler(sampler, seed)  # an unknown one is refused before the data are read
     chosen_space = None if space is None else find_space(space)
@@ -95,7 +106,7 @@ def search(
                 "limit_train": limit_train,
                 "resolution": data.resolution,
                 "seed": seed,
-                "recipe": recipe.model_dump(exclude={"epochs"}),
+                "recipe": recipe.settings(),
                 "data_fingerprint": data.fingerprint,
                 "space_digest": chosen_space.digest,
             }
@@ -129,7 +140,7 @@ def search(
 
 
 def make_recipe(**settings: Any) -> Recipe:
-    """A recipe from settings given by a person.
+    """A recipe from settings given by a person; None is a setting's default.
 
     Raises:
         NasError: a setting is out of its range.
@@ -139,7 +150,7 @@ def make_recipe(**settings: Any) -> Recipe:
     from searchspace.errors import describe_validation
 
     try:
-        return Recipe(**settings)
+        return Recipe(**{name: value for name, value in settings.items() if value is not None})
     except ValidationError as error:
         raise NasError(describe_validation(error)) from None
 

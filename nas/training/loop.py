@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch import _foreach_mul_ as foreach_mul_  # pyright: ignore[reportPrivateImportUsage]  # one kernel for all
 from torch.nn import functional
 
 from nas.training.augment import augment
 from nas.training.data import Dataset
 from nas.training.evaluate import Preprocess, accuracy, autocast
+from nas.training.optimizer import Optimizer
 from nas.training.precision import bfloat16_serves
-from nas.training.recipe import Recipe, one_cycle
+from nas.training.recipe import Recipe
 from nas.training.seeds import derive_seed, generator
 
 
@@ -51,6 +51,7 @@ def train(
 ) -> Iterator[EpochScore]:
     """Train `network` in place on `dataset.train`, yielding the score on `dataset.validation` after each epoch.
 
+    Parameters that take no gradient keep their values, and modules of nothing else their statistics.
     Network and dataset are on one device. Seeds are derived for every epoch, so equal arguments give equal results on
     one machine with the same number of threads, whatever ran before.
 
@@ -64,10 +65,10 @@ def train(
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     preprocess = Preprocess(dataset, resolution, device)
     bfloat16 = recipe.bfloat16 and bfloat16_serves(network, preprocess(dataset.train.images[:1]))
-    optimizer = _Optimizer(network, recipe, batch_size, steps * recipe.epochs)
+    optimizer = Optimizer(network, recipe, batch_size, steps * recipe.epochs)
     for epoch in range(1, recipe.epochs + 1):
         started = time.monotonic()
-        network.train()
+        _learning_mode(network)
         total = torch.zeros((), device=device)
         with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type=device.type):
             torch.manual_seed(derive_seed(seed, "layers", epoch))
@@ -84,6 +85,7 @@ def train(
         trained = time.monotonic() - started
         if not torch.isfinite(total):
             raise Diverged(f"the loss was {train_loss} in epoch {epoch}")
+        optimizer.end_epoch(train_loss)
         score = accuracy(network, dataset.validation, preprocess, bfloat16=bfloat16)
         yield EpochScore(
             epoch=epoch,
@@ -111,26 +113,10 @@ def _batches(
             yield augment(images, random, padding=padding, mirror=dataset.mirror, cutout=cutout), labels
 
 
-class _Optimizer:
-    """Nesterov momentum, one-cycle rate, clipped gradients, decoupled weight decay."""
-
-    def __init__(self, network: nn.Module, recipe: Recipe, batch_size: int, steps: int) -> None:
-        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.weights: list[Tensor] = [parameter for parameter in self.parameters if parameter.ndim > 1]
-        self.recipe = recipe
-        self.peak = recipe.peak_rate(batch_size)
-        self.steps = steps
-        self.taken = 0
-        momentum = recipe.momentum
-        self.sgd = torch.optim.SGD(self.parameters, lr=0.1, momentum=momentum, nesterov=momentum > 0, fused=True)
-
-    def step(self) -> None:
-        rate = self.peak * one_cycle(self.taken, self.steps, self.recipe.warmup)
-        nn.utils.clip_grad_norm_(self.parameters, self.recipe.gradient_clip)
-        if self.weights:
-            with torch.no_grad():
-                foreach_mul_(self.weights, 1 - rate * self.recipe.weight_decay)
-        self.sgd.param_groups[0]["lr"] = rate
-        self.sgd.step()
-        self.sgd.zero_grad(set_to_none=True)
-        self.taken += 1
+def _learning_mode(network: nn.Module) -> None:
+    """Training mode, but evaluation mode for modules whose parameters are all frozen: their statistics stay too."""
+    network.train()
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()

@@ -2,39 +2,107 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from searchspace.record import Fraction, Rate, Record
 
+LEARNING_RATE = {"sgd": 1.0, "adam": 8e-3}
+FINE_TUNING_RATE = {"sgd": 0.05, "adam": 5e-4}
+YOUNGER = frozenset({"optimizer", "schedule", "plateau_factor", "plateau_patience", "frozen_epochs", "frozen_factor"})
+"""Fields that the first studies were stored without; their defaults say what those did."""
+
 
 class Recipe(Record):
-    """Stochastic gradient descent with Nesterov momentum and a one-cycle rate (Smith 2018), the same for every family.
+    """Gradient descent with a scheduled rate, clipped gradients and decoupled weight decay, the same for every family.
 
-    `learning_rate` is the peak for 256 images a batch; the rate used grows with the batch. `weight_decay` is decoupled
-    (Loshchilov and Hutter 2019): each step multiplies weights of two and more dimensions by 1 - rate * weight_decay.
-    Crop padding and cutout are shares of the image's side.
+    `optimizer`: SGD with Nesterov momentum, or Adam (Kingma and Ba 2015), whose first beta is `momentum`.
+    `learning_rate` is the peak for 256 images a batch, 1.0 for SGD and 0.008 for Adam where none is given; the rate
+    used grows with the batch. `schedule`: one cycle (Smith 2018) rises over the share `warmup` of the steps and falls
+    to zero; plateau rises alike, stays, and is multiplied by `plateau_factor` whenever more than `plateau_patience`
+    epochs in a row did not lower the training loss (torch's ReduceLROnPlateau). It watches that loss and not the
+    validation split, which ranks the networks and so has no say in their training.
+
+    `weight_decay` is decoupled (Loshchilov and Hutter 2019): each step multiplies weights of two and more dimensions by
+    1 - rate * weight_decay. Crop padding and cutout are shares of the image's side.
+
+    Fine-tuning: in the first `frozen_epochs` only the classifier learns, at `frozen_factor` times the rate; then all
+    do. Each of the two phases has a schedule of its own.
     """
 
     epochs: int = Field(default=10, ge=1, le=100_000)
     batch_size: int = Field(default=128, ge=2, le=65536)
-    learning_rate: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    schedule: Literal["one_cycle", "plateau"] = "one_cycle"
+    learning_rate: Annotated[float, Field(gt=0.0, le=100.0)] = LEARNING_RATE["sgd"]
     momentum: Rate = 0.9
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 5e-3
     label_smoothing: Rate = 0.1
     warmup: Fraction = 0.2
+    plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    plateau_patience: int = Field(default=2, ge=0, le=100_000)
     gradient_clip: Annotated[float, Field(gt=0.0)] = 2.0
     crop_padding: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.125
     cutout: Fraction = 0.0
     bfloat16: bool = True
+    frozen_epochs: int = Field(default=0, ge=0, le=100_000)
+    frozen_factor: Annotated[float, Field(gt=0.0, le=1000.0)] = 10.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_the_optimizer(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "learning_rate" not in given:
+            rate = LEARNING_RATE.get(str(given.get("optimizer", "sgd")))
+            return given if rate is None else given | {"learning_rate": rate}
+        return given
+
+    @model_validator(mode="after")
+    def _frozen_within(self) -> Self:
+        if self.frozen_epochs > self.epochs:
+            raise ValueError(f"frozen_epochs {self.frozen_epochs} are more than all {self.epochs} epochs")
+        return self
 
     def peak_rate(self, batch_size: int) -> float:
         """The peak rate for batches of this size, which is below `batch_size` where the data are fewer."""
         return self.learning_rate * batch_size / 256
+
+    def rate_share(self, step: int, steps: int) -> float:
+        """The schedule's share of the peak at `step` of `steps`, but for what a plateau took off."""
+        shape = one_cycle if self.schedule == "one_cycle" else warm_up
+        return shape(step, steps, self.warmup)
+
+    def frozen_phase(self) -> Recipe:
+        """The epochs in which only the classifier learns, as a training of its own."""
+        rate = self.learning_rate * self.frozen_factor
+        return self.model_copy(update={"epochs": self.frozen_epochs, "learning_rate": rate, "frozen_epochs": 0})
+
+    def open_phase(self) -> Recipe:
+        """The epochs after those, in which all parameters learn."""
+        return self.model_copy(update={"epochs": self.epochs - self.frozen_epochs, "frozen_epochs": 0})
+
+    def settings(self) -> dict[str, Any]:
+        """What a study is compared by when it is resumed; without younger fields at their defaults, as it was stored.
+
+        The number of epochs is a setting of its own.
+        """
+        defaults = Recipe()
+        same = {name for name in YOUNGER if getattr(self, name) == getattr(defaults, name)}
+        return self.model_dump(exclude={"epochs"} | same)
+
+
+def fine_tuning(epochs: int, optimizer: str = "sgd") -> dict[str, Any]:
+    """Settings for weights that are learnt already: a quarter of the epochs with a frozen trunk, and lower rates."""
+    rate = {"learning_rate": FINE_TUNING_RATE[optimizer]} if optimizer in FINE_TUNING_RATE else {}
+    return {"frozen_epochs": max(1, epochs // 4), "weight_decay": 1e-3, **rate}
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:
     """The rate's share of its peak at `step` of `steps`: linearly up over `warmup` of them, then linearly to zero."""
     peak = max(1.0, warmup * steps)
     return min(1.0, (step + 1) / peak, (steps - step) / max(1.0, steps - peak))
+
+
+def warm_up(step: int, steps: int, warmup: float) -> float:
+    """The rate's share of its peak at `step` of `steps`: linearly up over `warmup` of them, then all of it."""
+    return min(1.0, (step + 1) / max(1.0, warmup * steps))

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas.searching import make_recipe
 from nas.training.data import Dataset, Split, load_dataset
-from nas.training.loop import Diverged, EpochScore, Stopped, _Optimizer, train
+from nas.training.loop import Diverged, EpochScore, Stopped, train
+from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe
 from nas.training.trial import train_architecture
 from searchspace import Architecture, Stage
@@ -75,6 +77,36 @@ def test_it_learns_digits_and_does_not_learn_shuffled_ones(digits: Dataset) -> N
     shuffled = shapeless(digits, digits.train.images, digits.train.labels[order])
     guessed, _ = run(shuffled, recipe, width=16)
     assert guessed[-1].val_accuracy < 0.3
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_each_recipe_learns_digits(digits: Dataset, optimizer: str, schedule: str, label_smoothing: float) -> None:
+    settings = {"optimizer": optimizer, "schedule": schedule, "label_smoothing": label_smoothing}
+    recipe = make_recipe(epochs=3, batch_size=64, crop_padding=0.0, **settings)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10))
+    scores = list(train(network, digits, recipe, seed=0, resolution=8))
+    assert scores[-1].val_accuracy > 0.8
+
+
+def test_without_smoothing_the_loss_is_the_plain_cross_entropy(few: Dataset) -> None:
+    """A classifier that is sure and right has no loss, and some where labels are smoothed."""
+
+    class Sure(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.eye(10)[torch.zeros(len(x), dtype=torch.long)] * 30 * self.scale
+
+    ones = shapeless(few, few.train.images, torch.zeros_like(few.train.labels))
+    for smoothing, loss in ((0.0, 0.0), (0.1, 0.1 * 30 * 0.9)):
+        recipe = Recipe(epochs=1, batch_size=128, label_smoothing=smoothing, bfloat16=False)
+        scores = list(train(Sure(), ones, recipe, seed=0, resolution=8))
+        assert scores[0].train_loss == pytest.approx(loss, abs=1e-3)
 
 
 def test_a_batch_larger_than_the_data_is_all_of_them_at_their_own_rate(few: Dataset) -> None:
@@ -203,7 +235,7 @@ class One(nn.Module):
 
 
 def step(module: One, gradient: float, recipe: Recipe, steps: int = 10, batch_size: int = 256) -> float:
-    optimizer = _Optimizer(module, recipe, batch_size, steps)
+    optimizer = Optimizer(module, recipe, batch_size, steps)
     module.weight.grad = torch.full_like(module.weight, gradient)
     optimizer.step()
     return module.weight.item()
@@ -229,6 +261,77 @@ def test_gradients_are_clipped_to_a_norm() -> None:
 def test_nesterov_momentum_looks_ahead() -> None:
     recipe = Recipe(learning_rate=1.0, weight_decay=0.0, warmup=0.0, momentum=0.5, gradient_clip=1e9)
     assert step(One(0.0, 2), 1.0, recipe) == pytest.approx(-1.5)
+
+
+def test_adams_first_step_is_the_rate_whatever_the_gradient() -> None:
+    recipe = Recipe(optimizer="adam", learning_rate=0.01, weight_decay=0.0, warmup=0.0)
+    for gradient in (0.001, 1.0, -1.0):
+        assert step(One(0.0, 2), gradient, recipe) == pytest.approx(-0.01 if gradient > 0 else 0.01, rel=1e-3)
+
+
+def test_adams_weight_decay_is_decoupled_too() -> None:
+    recipe = Recipe(optimizer="adam", learning_rate=0.01, weight_decay=0.1, warmup=0.0)
+    assert step(One(2.0, 2), 0.0, recipe) == pytest.approx(2.0 * (1 - 0.01 * 0.1))
+    assert step(One(2.0, 2), 1.0, recipe) == pytest.approx(2.0 * (1 - 0.01 * 0.1) - 0.01)
+
+
+def moves(schedule: Any, losses: list[float], **settings: Any) -> list[float]:
+    """How far plain SGD goes in each epoch of one step; `losses` are told after it."""
+    recipe = Recipe(learning_rate=1.0, momentum=0.0, weight_decay=0.0, schedule=schedule, **settings)
+    module = One(0.0, 2)
+    optimizer = Optimizer(module, recipe, 256, len(losses))
+    found = []
+    for loss in losses:
+        before = module.weight.item()
+        module.weight.grad = torch.ones_like(module.weight)
+        optimizer.step()
+        optimizer.end_epoch(loss)
+        found.append(before - module.weight.item())
+    return found
+
+
+def test_a_plateau_of_the_loss_lowers_the_rate() -> None:
+    settings = {"warmup": 0.0, "plateau_factor": 0.5, "plateau_patience": 1}
+    falling = moves("plateau", [5.0, 4.0, 3.0, 2.0, 1.0, 0.5], **settings)
+    assert falling == pytest.approx([1.0] * 6)
+    flat = moves("plateau", [5.0, 5.0, 5.0, 5.0, 5.0, 5.0], **settings)
+    assert flat == pytest.approx([1.0, 1.0, 1.0, 0.5, 0.5, 0.25])
+
+
+def test_one_cycle_does_not_look_at_the_loss() -> None:
+    assert moves("one_cycle", [5.0] * 6, plateau_patience=0) == moves("one_cycle", [6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+
+
+def test_a_plateau_while_the_rate_rises_does_not_end_the_rise() -> None:
+    found = moves("plateau", [5.0] * 8, warmup=0.5, plateau_factor=0.5, plateau_patience=2)
+    assert found == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.5, 0.5, 0.5, 0.25])
+
+
+# Frozen parts
+
+
+class Halves(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5))
+        self.last = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Dropout(0.5), nn.Linear(64, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.trunk(x))
+
+
+def test_frozen_parts_keep_weights_and_statistics_and_others_do_not(few: Dataset) -> None:
+    network = Halves()
+    network.trunk.requires_grad_(False)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    dropped: set[tuple[str, bool]] = set()
+    network.trunk[1].register_forward_hook(lambda module, inputs, output: dropped.add(("trunk", module.training)))
+    network.last[2].register_forward_hook(lambda module, inputs, output: dropped.add(("last", module.training)))
+    list(train(network, few, Recipe(epochs=2, batch_size=32), seed=0, resolution=8))
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if name.startswith("last.")}
+    assert ("trunk", True) not in dropped, "a frozen trunk gives the features that it gives when used"
+    assert ("last", True) in dropped
 
 
 def test_the_rate_follows_the_batch() -> None:

@@ -1,4 +1,4 @@
-"""The recipe is a closed record, and its rate goes up once and down once."""
+"""The recipe is a closed record; its rate goes up once, then down once or where the loss stays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from nas.errors import NasError
 from nas.searching import make_recipe
-from nas.training.recipe import Recipe, one_cycle
+from nas.training.recipe import YOUNGER, Recipe, fine_tuning, one_cycle, warm_up
 from nas.training.seeds import derive_seed
 
 STEPS = st.integers(1, 3000)
@@ -49,7 +49,8 @@ def test_so_few_steps_are_taken_at_the_peak(steps: int) -> None:
     "setting",
     [{"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0.0}, {"momentum": 1.0}, {"weight_decay": -1.0},
      {"label_smoothing": 1.0}, {"warmup": 1.1}, {"gradient_clip": 0.0}, {"crop_padding": 1.0}, {"cutout": 2.0},
-     {"learning_rate": float("nan")}, {"epochs": "3"}, {"colour": 1}],
+     {"learning_rate": float("nan")}, {"epochs": "3"}, {"colour": 1}, {"optimizer": "lion"}, {"optimizer": ["sgd"]},
+     {"schedule": "step"}, {"plateau_factor": 1.0}, {"plateau_patience": -1}, {"frozen_epochs": 11}],
 )  # fmt: skip
 def test_a_setting_out_of_range_is_refused_by_its_name(setting: dict[str, object]) -> None:
     with pytest.raises(NasError, match=next(iter(setting))):
@@ -65,6 +66,52 @@ def test_a_recipe_is_frozen() -> None:
 def test_a_recipe_survives_json() -> None:
     recipe = Recipe(epochs=3, cutout=0.25)
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+@given(STEPS, WARMUP)
+def test_a_plateau_is_reached_as_one_cycles_peak_is_and_kept(steps: int, warmup: float) -> None:
+    rates = [warm_up(step, steps, warmup) for step in range(steps)]
+    assert rates == sorted(rates)
+    assert 0 < rates[0] <= rates[-1] == pytest.approx(1.0)
+    rising = int(warmup * steps)
+    cycle = [one_cycle(step, steps, warmup) for step in range(rising)]
+    assert all(one <= other + 1e-12 for one, other in zip(cycle, rates, strict=False))
+
+
+def test_the_default_rate_is_the_optimizers_own() -> None:
+    assert Recipe().learning_rate == 1.0
+    assert Recipe(optimizer="adam").learning_rate == 0.008
+    assert Recipe(optimizer="adam", learning_rate=0.5).learning_rate == 0.5
+    assert make_recipe(optimizer="adam", learning_rate=None).learning_rate == 0.008
+
+
+STORED_BY_THE_FIRST_VERSION = {
+    "epochs": 10, "batch_size": 128, "learning_rate": 1.0, "momentum": 0.9, "weight_decay": 5e-3,
+    "label_smoothing": 0.1, "warmup": 0.2, "gradient_clip": 2.0, "crop_padding": 0.125, "cutout": 0.0, "bfloat16": True,
+}  # fmt: skip
+
+
+def test_a_recipe_stored_by_the_first_version_says_what_it_did() -> None:
+    assert make_recipe(**STORED_BY_THE_FIRST_VERSION) == Recipe()
+    assert {"epochs": 10, **Recipe().settings()} == STORED_BY_THE_FIRST_VERSION
+    assert set(Recipe.model_fields) == set(STORED_BY_THE_FIRST_VERSION) | YOUNGER
+
+
+def test_settings_show_what_is_unlike_the_first_versions() -> None:
+    settings = Recipe(optimizer="adam", schedule="plateau").settings()
+    assert settings == Recipe().settings() | {"optimizer": "adam", "schedule": "plateau", "learning_rate": 0.008}
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 10, 100])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_fine_tuning_freezes_the_trunk_first_and_then_learns_at_a_lower_rate(epochs: int, optimizer: str) -> None:
+    recipe = make_recipe(epochs=epochs, optimizer=optimizer, **fine_tuning(epochs, optimizer))
+    assert 1 <= recipe.frozen_epochs <= max(1, epochs / 4)
+    frozen, whole = recipe.frozen_phase(), recipe.open_phase()
+    assert (frozen.epochs + whole.epochs, frozen.frozen_epochs, whole.frozen_epochs) == (epochs, 0, 0)
+    scratch = make_recipe(epochs=epochs, optimizer=optimizer)
+    assert whole.learning_rate < frozen.learning_rate <= scratch.learning_rate
+    assert whole.weight_decay < scratch.weight_decay
 
 
 def test_seeds_are_the_same_on_every_machine() -> None:
