@@ -58,7 +58,12 @@ LIMIT_TRAIN = click.option(
 RESOLUTION = click.option(
     "--resolution", type=click.IntRange(4, 1024), metavar="PIXELS", help="Scale the images to this size."
 )
-BATCH_SIZE = click.option("--batch-size", default=128, show_default=True, type=click.IntRange(2, 65536))
+OTHER_SIZE = click.option(
+    "--resolution",
+    type=click.IntRange(1, 4096),
+    metavar="PIXELS",
+    help="Image size (default: the architecture's); a reference takes its CIFAR form for 64 pixels and below.",
+)
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -70,6 +75,23 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return command
 
     return decorate
+
+
+RECIPE = options(
+    click.option("--batch-size", default=128, show_default=True, type=click.IntRange(2, 65536)),
+    click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(["sgd", "adam"])),
+    click.option(
+        "--schedule",
+        default="one_cycle",
+        show_default=True,
+        type=click.Choice(["one_cycle", "plateau"]),
+        help="One cycle, or lower the rate when the training loss stays.",
+    ),
+    click.option(
+        "--learning-rate", type=float, help="Peak for 256 images a batch (default: the optimizer's; docs/training.md)."
+    ),
+    click.option("--label-smoothing", default=0.1, show_default=True, type=float, help="0 switches it off."),
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -92,7 +114,7 @@ def main() -> None:
 @options(STORAGE)
 @click.option("--study", callback=_not_blank, help="Name of the study (default: <dataset>-<space>).")
 @click.option("--epochs", default=10, show_default=True, type=click.IntRange(1, 100_000), help="Epochs of a trial.")
-@options(BATCH_SIZE)
+@options(RECIPE)
 @click.option("--sampler", default="tpe", show_default=True, help="tpe, random, nsga2 or gp.")
 @click.option("--pruner", default="asha", show_default=True, help="asha, hyperband, median or none.")
 @click.option("--max-params", metavar="COUNT", help="Most parameters: 500k, 1M, 2.5G.")
@@ -154,19 +176,20 @@ def studies(storage: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("what")
-@options(STORAGE, STUDY, IMPORT, JSON)
-def show(what: str, storage: str, study: str | None, modules: tuple[str, ...], as_json: bool) -> None:
+@click.option(
+    "--svg", "svg_file", type=click.Path(dir_okay=False), help="Write a picture of the network to an SVG file."
+)
+@options(OTHER_SIZE, STORAGE, STUDY, IMPORT, JSON)
+def show(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Show a trial (17), a reference (resnet18), a JSON file or an export folder, stage by stage."""
     from nas import verbs
 
-    verbs.show(what, storage, study, modules, as_json)
+    verbs.show(what, modules=modules, as_json=as_json, **settings)
 
 
 @main.command()
 @click.argument("what")
-@click.option(
-    "--resolution", type=click.IntRange(1, 4096), metavar="PIXELS", help="Image size (default: the architecture's)."
-)
+@options(OTHER_SIZE)
 @click.option("--classes", type=click.IntRange(1), help="Number of classes (default: the architecture's).")
 @click.option("--latency", is_flag=True, help="Measure the time of a forward pass too.")
 @options(STORAGE, STUDY, DEVICE, IMPORT, JSON)
@@ -181,7 +204,7 @@ def cost(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) ->
 @click.argument("architecture")
 @options(DATASET)
 @click.option("--epochs", default=10, show_default=True, type=click.IntRange(1, 100_000))
-@options(BATCH_SIZE, LIMIT_TRAIN, RESOLUTION, SEED, DEVICE, DATA_DIR, STORAGE, STUDY)
+@options(RECIPE, LIMIT_TRAIN, RESOLUTION, SEED, DEVICE, DATA_DIR, STORAGE, STUDY)
 @click.option("--out", help="Write the trained network to this new folder.")
 @options(IMPORT, JSON)
 def train(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
@@ -205,12 +228,30 @@ def train(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     "--epochs", type=click.IntRange(1, 100_000), help="Epochs of the full recipe (default: 4 times the search's)."
 )
 @click.option("--dataset", help="Where the study's images are now, if they moved.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["onnx", "pt2"]),
+    help="Write model.onnx or model.pt2 (torch.export) into the folder too; may be given twice.",
+)
 @options(STORAGE, STUDY, DEVICE, DATA_DIR, IMPORT, JSON)
 def export(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Write a trained network as a folder that `nas.load` opens anywhere."""
     from nas import verbs
 
     verbs.export(modules=modules, as_json=as_json, **settings)
+
+
+@main.command()
+@click.argument("folder")
+@click.argument("file")
+@options(IMPORT, JSON)
+def convert(folder: str, file: str, modules: tuple[str, ...], as_json: bool) -> None:
+    """Write an exported network to a new FILE for other runtimes: net.onnx (ONNX) or net.pt2 (torch.export)."""
+    from nas import verbs
+
+    verbs.convert(folder, file, modules, as_json)
 
 
 @main.command()
@@ -225,13 +266,13 @@ def predict(folder: str, images: tuple[str, ...], device: str, modules: tuple[st
 
 
 @main.command()
-@options(STORAGE)
+@options(STORAGE, IMPORT)
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
-def dashboard(storage: str, port: int) -> None:
+def dashboard(storage: str, modules: tuple[str, ...], port: int) -> None:
     """Open optuna-dashboard on the database, on this machine's loopback address alone."""
     from nas import dashboard as dashboards
 
-    dashboards.serve(storage, port)
+    dashboards.serve(storage, port, modules)
 
 
 if __name__ == "__main__":

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.bundle import ARCHITECTURE, require_writable
-from nas.errors import NasError
+from nas.architectures import find_architecture, form_line, form_of, suited
+from nas.bundle import require_writable
 from nas.exporting import write_network
 from nas.plugins import load_plugins
-from nas.result import open_study
 from nas.searching import make_recipe
-from nas.training.data import Dataset, default_data_dir, load_dataset
+from nas.training.data import default_data_dir, load_dataset
 from nas.training.device import describe_device, pick_device
 from nas.training.evaluate import Preprocess, accuracy
 from nas.training.loop import EpochScore
 from nas.training.trial import train_to_the_end
 from nas.weights import plain_state
-from searchspace import REFERENCES, Architecture, ArchitectureError, SpaceError, cost, reference
-from searchspace.architecture import MAX_JSON_BYTES
+from searchspace import Architecture, cost
 
 
 @dataclass(frozen=True)
 class Training:
-    """What training one network gave. Images per second are those of the training steps, augmentation included."""
+    """What training one network gave. Images per second are those of the training steps, augmentation included.
+
+    `form` is `cifar` or `published` for a reference given by name.
+    """
 
     architecture: str
     dataset: str
@@ -38,47 +38,8 @@ class Training:
     epochs: int
     seconds: float
     batch_size: int
+    form: str | None = None
     out: str | None = None
-
-
-def find_architecture(name: str, storage: str = "sqlite:///nas.db", study: str | None = None) -> Architecture:
-    """The architecture that a person names: `resnet18`, `net.json`, `exports/best`, `trial:17`.
-
-    Raises:
-        NasError: nothing of this name.
-        ArchitectureError, SpaceError: a damaged file, an unknown reference.
-    """
-    if name.startswith("trial:"):
-        number = name.removeprefix("trial:")
-        if not (number.isascii() and number.isdigit() and len(number) < 10):
-            raise NasError(f"{name!r} names no trial: write trial: and its number, such as trial:17")
-        return open_study(storage, study).trial(int(number)).architecture
-    if name in REFERENCES:
-        return reference(name)
-    if name.isdigit():
-        raise NasError(f"{name!r} names no architecture; a trial is written trial:{name}")
-    path = os.path.join(name, ARCHITECTURE) if os.path.isdir(name) else name
-    if name.endswith(".json") or os.path.lexists(path):
-        return _read_architecture(path)
-    try:
-        return reference(name)
-    except SpaceError as error:
-        raise NasError(f"{error}; or give a JSON file, an export folder, or trial: and a number") from None
-
-
-def _read_architecture(path: str) -> Architecture:
-    try:
-        with open(path, "rb") as file:
-            return Architecture.from_json(file.read(MAX_JSON_BYTES + 1))
-    except (OSError, ValueError) as error:
-        reason = str(error.strerror) if isinstance(error, OSError) else str(error)
-        kind = ArchitectureError if isinstance(error, ArchitectureError) else NasError
-        raise kind(f"{path!r}: {reason}") from None
-
-
-def fitted(architecture: Architecture, data: Dataset, *, resolution: int) -> Architecture:
-    """The architecture for the data's classes and channels, at a resolution to which the images are scaled."""
-    return architecture.changed(classes=len(data.classes), channels=data.channels, resolution=resolution)
 
 
 def train(
@@ -87,6 +48,10 @@ def train(
     *,
     epochs: int = 10,
     batch_size: int = 128,
+    optimizer: str = "sgd",
+    schedule: str = "one_cycle",
+    learning_rate: float | None = None,
+    label_smoothing: float = 0.1,
     seed: int = 0,
     limit_train: int | None = None,
     resolution: int | None = None,
@@ -95,27 +60,38 @@ def train(
     storage: str = "sqlite:///nas.db",
     study: str | None = None,
     out: str | Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
     progress: Callable[[EpochScore, int], None] = lambda score, epochs: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Training:
     """Train one architecture as a trial would be, and measure it on the test split; `out` writes a bundle too.
 
     The architecture's classes and channels become the data's. A reference given by name takes the data's resolution
-    too; any other architecture keeps its own, to which the images are scaled.
+    too, and its CIFAR form for images of 64 pixels and below, which it says; any other architecture keeps its own, to
+    which the images are scaled.
 
     Raises:
         NasError: wrong input.
         RunError: the training diverged, ran out of memory or was stopped.
     """
     load_plugins()
-    recipe = make_recipe(epochs=epochs, batch_size=batch_size)
+    recipe = make_recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=schedule,
+        learning_rate=learning_rate,
+        label_smoothing=label_smoothing,
+    )
     place = pick_device(device)
     wanted = find_architecture(architecture, storage, study) if isinstance(architecture, str) else architecture
     folder = Path(data_dir) if data_dir is not None else default_data_dir()
     data = load_dataset(dataset, data_dir=folder, seed=seed, limit_train=limit_train, resolution=resolution).to(place)
     test = data.read_test()  # a damaged image is found before the training, not after it
-    by_name = isinstance(architecture, str) and architecture in REFERENCES
-    wanted = fitted(wanted, data, resolution=data.resolution if by_name else wanted.resolution)
+    wanted = suited(architecture, wanted, data)
+    form = form_of(architecture, wanted) if isinstance(architecture, str) else None
+    if form == "cifar":
+        say(form_line(wanted))
     counted = cost(wanted)
     if out is not None:
         require_writable(Path(out))
@@ -147,5 +123,6 @@ def train(
         epochs=last.epoch,
         seconds=sum(score.seconds for score in scores),
         batch_size=last.batch_size,
+        form=form,
         out=None if out is None else str(out),
     )

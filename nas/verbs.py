@@ -10,14 +10,16 @@ from typing import Any
 
 import click
 
+from nas.architectures import at_resolution, find_architecture, form_line, form_of
 from nas.errors import RunError
+from nas.pictures import write_picture
 from nas.plugins import load_plugins
 from nas.progress import make_progress
 from nas.quantities import show_count, show_duration
 from nas.result import SearchResult, TrialResult, open_study
-from nas.single import find_architecture
 from nas.stop import Interrupted, StopSignal
 from nas.terminal import DEFAULT_STORAGE, fail, print_json, say, word
+from nas.trained import TrainedNetwork
 from nas.training.device import pick_device
 from nas.training.latency import measure_latency
 from nas.training.loop import EpochScore
@@ -92,7 +94,16 @@ def cost_line(cost: Any) -> str:
     return f"{show_count(cost.params)} params, {show_count(cost.macs)} MACs, {show_count(cost.activations)} activations"
 
 
-def show(what: str, storage: str, study: str | None, modules: tuple[str, ...], as_json: bool) -> None:
+def show(
+    what: str,
+    *,
+    svg_file: str | None,
+    resolution: int | None,
+    storage: str,
+    study: str | None,
+    modules: tuple[str, ...],
+    as_json: bool,
+) -> None:
     load_plugins(modules)
     number = what.removeprefix("trial:")
     trial = (
@@ -101,11 +112,19 @@ def show(what: str, storage: str, study: str | None, modules: tuple[str, ...], a
         else None
     )
     architecture = find_architecture(what, storage, study) if trial is None else trial.architecture
+    if resolution is not None:
+        architecture = at_resolution(what, architecture, resolution)
+    form = form_of(what, architecture)
+    if svg_file is not None:
+        write_picture(Path(svg_file), architecture)
+        say(f"picture of {architecture.name or architecture.digest[:12]} written to {word(svg_file)}")
+        if not as_json:
+            return
     rows = stage_rows(architecture)
     if as_json:
         document: dict[str, Any] = {} if trial is None else trial_document(trial)
         document |= {"architecture": architecture.model_dump(mode="json"), "digest": architecture.digest}
-        document |= dataclasses.asdict(count_cost(architecture))
+        document |= {"form": form, **dataclasses.asdict(count_cost(architecture))}
         print_json(document | {"stages": [dataclasses.asdict(row) for row in rows]})
         return
     if trial is not None:
@@ -113,6 +132,8 @@ def show(what: str, storage: str, study: str | None, modules: tuple[str, ...], a
         reason = f" ({trial.evaluation.reason})" if trial.evaluation.reason else ""
         click.echo(f"trial {trial.number}: {trial.status.lower()}{accuracy}{reason}, {trial.evaluation.epochs} epochs")
     click.echo(f"{architecture.name or architecture.digest[:12]}: {cost_line(count_cost(architecture))}")
+    if form == "cifar":
+        click.echo(form_line(architecture))
     click.echo(
         f"images {architecture.channels}x{architecture.resolution}x{architecture.resolution}, "
         f"{architecture.classes} classes, drop path {architecture.drop_path:g}, dropout {architecture.head.dropout:g}"
@@ -153,17 +174,19 @@ def cost(
 ) -> None:
     load_plugins(modules)
     architecture = find_architecture(f"trial:{what}" if what.isdigit() else what, storage, study)
-    architecture = architecture.changed(
-        resolution=resolution or architecture.resolution, classes=classes or architecture.classes
-    )
+    architecture = at_resolution(what, architecture, resolution or architecture.resolution)
+    architecture = architecture.changed(classes=classes or architecture.classes)
+    form = form_of(what, architecture)
     counted = count_cost(architecture)
     measured = _latency(architecture, device) if latency else None
     if as_json:
         document: dict[str, Any] = {"name": architecture.name, "digest": architecture.digest}
-        document |= {"resolution": architecture.resolution, **dataclasses.asdict(counted)}
+        document |= {"form": form, "resolution": architecture.resolution, **dataclasses.asdict(counted)}
         print_json(document | ({"latency": dataclasses.asdict(measured)} if measured else {}))
         return
     click.echo(f"{architecture.name or architecture.digest[:12]} at {architecture.resolution} px: {cost_line(counted)}")
+    if form == "cifar":
+        click.echo(form_line(architecture))
     click.echo(f"params {counted.params:,}   MACs {counted.macs:,}   activations {counted.activations:,}")
     if measured:
         click.echo(
@@ -201,7 +224,7 @@ def train(*, modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 
     load_plugins(modules)
     with _interruptible() as stop:
-        done = run(progress=epoch_line, stop=stop, **settings)
+        done = run(say=say, progress=epoch_line, stop=stop, **settings)
     if as_json:
         print_json(dataclasses.asdict(done))
         return
@@ -215,20 +238,54 @@ def train(*, modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 
 
 def export(
-    *, modules: tuple[str, ...], as_json: bool, storage: str, study: str | None, out: str, **settings: Any
+    *,
+    modules: tuple[str, ...],
+    as_json: bool,
+    storage: str,
+    study: str | None,
+    out: str,
+    formats: tuple[str, ...],
+    **settings: Any,
 ) -> None:
     from nas.exporting import export_trial
+    from nas.formats import require_packages
 
     load_plugins(modules)
+    for name in formats:
+        require_packages(name)
     with _interruptible() as stop:
         written = export_trial(open_study(storage, study), out, say=say, progress=epoch_line, stop=stop, **settings)
     card = written.network.card
+    files = [_convert(written.network, Path(out) / f"model.{name}") for name in dict.fromkeys(formats)]
     if as_json:
-        print_json({"folder": str(Path(out).resolve()), **card.model_dump(mode="json")})
+        print_json({"folder": str(Path(out).resolve()), **card.model_dump(mode="json"), "files": files})
         return
     test = "no test split" if written.test_accuracy is None else f"test accuracy {written.test_accuracy:.2%}"
     click.echo(f"trial {card.trial} written to {word(out)}: validation accuracy {written.val_accuracy:.2%}, {test}")
     say(f"open it with: nas predict {word(out)} IMAGE, or in Python: nas.load({out!r})")
+
+
+def convert(folder: str, file: str, modules: tuple[str, ...], as_json: bool) -> None:
+    from nas.bundle import load
+    from nas.formats import require_new
+
+    load_plugins(modules)
+    require_new(file)
+    written = _convert(load(folder), Path(file))
+    if as_json:
+        print_json(written)
+
+
+def _convert(network: TrainedNetwork, file: Path) -> dict[str, Any]:
+    """Write the file, say so, and return the facts of it that a script needs."""
+    from nas.formats import convert
+
+    written = convert(network, file)
+    say(
+        f"{word(str(file))}: {written.bytes:,} bytes; its logits differ from the network's by at most "
+        f"{written.largest_logit_difference:.1g}"
+    )
+    return {**dataclasses.asdict(written), "file": str(file.resolve())}
 
 
 def predict(folder: str, images: tuple[str, ...], device: str, modules: tuple[str, ...], as_json: bool) -> None:

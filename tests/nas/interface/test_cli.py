@@ -135,7 +135,9 @@ def test_cost_of_a_reference_at_other_sizes() -> None:
     assert done("cost", "resnet18", "--json").document["params"] == 11_689_512
     small = done("cost", "resnet18", "--resolution", "32", "--classes", "10", "--json").document
     assert small["params"] == 11_689_512 - 990 * 513
-    assert small["macs"] == searchspace.cost(searchspace.reference("resnet18", num_classes=10, resolution=32)).macs
+    published = searchspace.reference("resnet18", num_classes=10)
+    assert small["macs"] == searchspace.cost(searchspace.cifar_form(published, 32)).macs
+    assert (small["name"], small["form"]) == ("resnet18 (CIFAR form)", "cifar")
     text = done("cost", "mobilenet_v2", "--resolution", "32", "--latency", "--device", "cpu").out
     assert "params 3,504,872" in text
     assert "latency" in text
@@ -159,7 +161,9 @@ def test_train_reports_what_it_measured(searched: Searched) -> None:
 
 def test_train_takes_a_reference_a_file_and_an_export_and_writes_a_bundle(exported: Path, tmp_path: Path) -> None:
     small = ("--dataset", "digits", "--epochs", "1", "--limit-train", "100", "--json")
-    assert done("train", "mobilenet_v2", *small, "--resolution", "32").document["architecture"] == "mobilenet_v2"
+    trained = done("train", "mobilenet_v2", *small, "--resolution", "32")
+    assert (trained.document["architecture"], trained.document["form"]) == ("mobilenet_v2 (CIFAR form)", "cifar")
+    assert "mobilenet_v2 (CIFAR form): images of 32 pixels keep their size in the stem" in trained.err
     first = done("train", exported, *small).document
     second = done("train", exported / "architecture.json", *small, "--out", tmp_path / "out" / "net").document
     assert first["val_accuracy"] == pytest.approx(second["val_accuracy"])  # the same seed trains the same network
