@@ -1,4 +1,4 @@
-"""optuna-dashboard on the study's database, with notes that say how to export a trial."""
+"""optuna-dashboard on the study's database, with pictures of the networks and notes that say how to export them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import warnings
 from typing import TYPE_CHECKING
 
 from nas.errors import NasError
+from nas.pictures import TrialPictures
+from nas.plugins import load_plugins
 from nas.study import EVALUATION, LINK, optuna_storage
 from nas.terminal import say, word
+from nas.training.data import default_data_dir
 from studies import StudyStore
 
 if TYPE_CHECKING:
     import optuna
 
 
-def serve(storage: str, port: int) -> None:
+def serve(storage: str, port: int, modules: tuple[str, ...] = ()) -> None:
     """Serve until Ctrl-C, on loopback: the dashboard has no login and can delete studies.
+
+    `modules` are imported first: they make known the blocks that pictures of networks need.
 
     Raises:
         NasError: optuna-dashboard is not installed, or the port is taken.
@@ -26,12 +31,13 @@ def serve(storage: str, port: int) -> None:
             from optuna_dashboard import run_server
     except ImportError:
         raise NasError("the dashboard is an extra: pip install optuna-dashboard") from None
+    load_plugins(modules)
     store = StudyStore(storage, create=False)
     backend = optuna_storage(store)
     annotate(store, backend)
     say(f"dashboard of {store.url_for_display} on http://127.0.0.1:{port}/ (Ctrl-C ends it)")
     try:
-        run_server(backend, host="127.0.0.1", port=port)
+        run_server(backend, host="127.0.0.1", port=port, artifact_store=TrialPictures(store, default_data_dir()))
     except OSError as error:
         raise NasError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}; choose another --port") from None
 

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.candidates import INTERRUPTION, REASON, Candidate
 from nas.ownership import is_here, lives, this_process
+from nas.pictures import picture_attribute
 from nas.study_names import LINK, require_ours, require_own_name
 from searchspace import cost
 from studies import (
@@ -144,6 +145,7 @@ class TwinStudy:
             choices=dict(proposal.choices),
             **facts,
         )
+        self.storage.set_trial_system_attr(trial._trial_id, *picture_attribute(evaluation_id))
         return evaluation_id
 
     def finish(self, trial: optuna.Trial, slot: Slot, evaluation_id: str, outcome: Outcome) -> Outcome:

@@ -117,7 +117,7 @@ def show(
     form = form_of(what, architecture)
     if svg_file is not None:
         write_picture(Path(svg_file), architecture)
-        say(f"picture of {architecture.name or architecture.digest[:12]} written to {word(svg_file)}")
+        say(f"picture written to {word(svg_file)}")
         if not as_json:
             return
     rows = stage_rows(architecture)

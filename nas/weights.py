@@ -14,11 +14,16 @@ from studies import StudyStore
 KEPT = 5
 
 
-def weights_folder(store: StudyStore, data_dir: Path, study_id: str) -> Path:
-    """`<database>-weights/<study>` beside an SQLite file; for a server, `weights/<study>` in the data directory."""
+def kept_folder(store: StudyStore, data_dir: Path, what: str) -> Path:
+    """`<database>-<what>` beside an SQLite file; for a server, `<what>` in the data directory."""
     if store.url.get_backend_name() == "sqlite" and store.url.database:
-        return Path(f"{Path(store.url.database).with_suffix('')}-weights") / study_id
-    return data_dir / "weights" / study_id
+        return Path(f"{Path(store.url.database).with_suffix('')}-{what}")
+    return data_dir / what
+
+
+def weights_folder(store: StudyStore, data_dir: Path, study_id: str) -> Path:
+    """Where a study's weights are kept."""
+    return kept_folder(store, data_dir, "weights") / study_id
 
 
 def weights_file(folder: Path, evaluation_id: str) -> Path:
