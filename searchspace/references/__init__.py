@@ -4,45 +4,52 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from functools import partial
 
 from searchspace.architecture import Architecture
 from searchspace.errors import SpaceError
-from searchspace.references.densenet import densenet121
-from searchspace.references.efficientnet import VARIANTS, efficientnet, efficientnet_b0
-from searchspace.references.inception import googlenet
+from searchspace.references.alexnet import alexnet
+from searchspace.references.densenet import DENSENETS
+from searchspace.references.efficientnet import EFFICIENTNETS
+from searchspace.references.inception import googlenet, inception_v3
+from searchspace.references.inception_resnet import inception_resnet_v2
+from searchspace.references.lenet import lenet5
+from searchspace.references.mnasnet import MNASNETS
 from searchspace.references.mobilenet import mobilenet_v2
-from searchspace.references.resnet import resnet18, resnet50
-from searchspace.references.vgg import vgg11_bn
+from searchspace.references.resnet import RESNETS
+from searchspace.references.sources import SOURCES, Source
+from searchspace.references.vgg import VGGS
 
 REFERENCES: dict[str, Callable[[], Architecture]] = {
-    "vgg11_bn": vgg11_bn,
+    "lenet5": lenet5,
+    "alexnet": alexnet,
+    **VGGS,
     "googlenet": googlenet,
-    "resnet18": resnet18,
-    "resnet50": resnet50,
-    "densenet121": densenet121,
+    "inception_v3": inception_v3,
+    "inception_resnet_v2": inception_resnet_v2,
+    **RESNETS,
+    **DENSENETS,
     "mobilenet_v2": mobilenet_v2,
-    "efficientnet_b0": efficientnet_b0,
-} | {name: partial(efficientnet, variant) for name, variant in VARIANTS.items()}
+    **MNASNETS,
+    **EFFICIENTNETS,
+}
 
 
-def reference(name: str, *, num_classes: int = 1000, channels: int = 3, resolution: int | None = None) -> Architecture:
-    """A published network, for `num_classes` classes and images of `channels`, at its published resolution by default.
+def reference(
+    name: str, *, num_classes: int | None = None, channels: int | None = None, resolution: int | None = None
+) -> Architecture:
+    """A published network; classes, the images' channels and their resolution are as published where not given.
 
     Raises:
         SpaceError: no reference has this name.
+        ArchitectureError: a number is outside what an architecture may have.
     """
     if name not in REFERENCES:
         near = difflib.get_close_matches(name, REFERENCES, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise SpaceError(f"no reference named {name!r}: {hint}known are {', '.join(REFERENCES)}")
-    architecture = REFERENCES[name]()
-    return architecture.changed(
-        name=name,
-        classes=num_classes,
-        channels=channels,
-        resolution=architecture.resolution if resolution is None else resolution,
-    )
+    fields = {"classes": num_classes, "channels": channels, "resolution": resolution}
+    given = {field: value for field, value in fields.items() if value is not None}
+    return REFERENCES[name]().changed(name=name, **given)
 
 
 def load_torchvision(name: str, state_dict):
@@ -52,4 +59,4 @@ def load_torchvision(name: str, state_dict):
     return load(name, state_dict)
 
 
-__all__ = ["REFERENCES", "load_torchvision", "reference"]
+__all__ = ["REFERENCES", "SOURCES", "Source", "load_torchvision", "reference"]

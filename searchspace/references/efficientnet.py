@@ -1,7 +1,9 @@
-"""EfficientNet (Tan and Le 2019): B0 written down, B1 to B7 scaled from it."""
+"""EfficientNet (Tan and Le 2019), B0 written down and B1 to B7 scaled from it, and EfficientNetV2 (Tan and Le 2021)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from searchspace.architecture import Architecture, Head, Stage
@@ -65,3 +67,42 @@ def efficientnet(variant: Variant) -> Architecture:
         norm_eps=variant.norm_eps,
         norm_momentum=variant.norm_momentum,
     )
+
+
+# fused, expansion, stride, width, depth: table 4 of EfficientNetV2's paper
+V2_S_ROWS = (
+    (True, 1, 1, 24, 2),
+    (True, 4, 2, 48, 4),
+    (True, 4, 2, 64, 4),
+    (False, 4, 2, 128, 6),
+    (False, 6, 1, 160, 9),
+    (False, 6, 2, 256, 15),
+)
+
+
+def efficientnet_v2_s() -> Architecture:
+    """EfficientNetV2-S as torchvision builds it: fused blocks have no squeeze-excite, the last convolution 1280."""
+    stages = tuple(
+        Stage(
+            block=MBConv(width=width, expansion=expansion, squeeze_excite=0.0 if fused else 0.25, fused=fused),
+            depth=depth,
+            stride=stride,
+        )
+        for fused, expansion, stride, width, depth in V2_S_ROWS
+    )
+    return Architecture(
+        resolution=384,
+        classes=1000,
+        stem=(Stage(block=Conv(width=24, activation="silu"), stride=2),),
+        stages=stages,
+        head=Head(blocks=(Stage(block=Conv(width=1280, kernel_size=1, activation="silu")),), dropout=0.2),
+        drop_path=0.2,
+        norm_eps=1e-3,
+    )
+
+
+EFFICIENTNETS: dict[str, Callable[[], Architecture]] = {
+    "efficientnet_b0": efficientnet_b0,
+    **{name: partial(efficientnet, variant) for name, variant in VARIANTS.items()},
+    "efficientnet_v2_s": efficientnet_v2_s,
+}

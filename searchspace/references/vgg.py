@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from searchspace.architecture import Architecture, Head, Stage
 from searchspace.blocks import Conv, Pool
 
@@ -18,5 +21,15 @@ def vgg(depths: tuple[int, ...], norm: bool) -> Architecture:
     return Architecture(resolution=224, classes=1000, stages=tuple(stages), head=head)
 
 
-def vgg11_bn() -> Architecture:
-    return vgg((1, 1, 2, 2, 2), norm=True)
+# Convolutions of each width: columns A, B, D and E of table 1 of the paper
+A, B, D, E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
+VGGS: dict[str, Callable[[], Architecture]] = {
+    "vgg11": partial(vgg, A, norm=False),
+    "vgg11_bn": partial(vgg, A, norm=True),
+    "vgg13": partial(vgg, B, norm=False),
+    "vgg13_bn": partial(vgg, B, norm=True),
+    "vgg16": partial(vgg, D, norm=False),
+    "vgg16_bn": partial(vgg, D, norm=True),
+    "vgg19": partial(vgg, E, norm=False),
+    "vgg19_bn": partial(vgg, E, norm=True),
+}
