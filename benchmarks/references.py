@@ -1,120 +1,259 @@
-"""Compare every reference with torchvision: parameters, multiply-adds, and logits from the same random weights.
+"""Compare every reference with an independent implementation of the same network, given the same random weights.
 
-    python benchmarks/references.py              one JSON line per reference
-    python benchmarks/references.py --markdown   the table of docs/references.md
+    python benchmarks/references.py              one JSON line per reference, then the seconds it took in all
+    python benchmarks/references.py NAME ...     these alone
+    python benchmarks/references.py --markdown   docs/references.md
 
-Torchvision's network gets random BatchNorm weights and biases, and running statistics from one forward pass in
-training mode; both networks then run in float64 in eval mode on the same images.
+The other implementation is torchvision's; timm's of Inception-ResNet-v2; and the plain modules of `plain_networks.py`
+for the rest. It gets random weights, and running statistics from one forward pass in training mode. Both networks then
+run in float64 on the same small images. The command fails where one differs from the other, or from what is published.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import platform
-from collections.abc import Iterator
-from typing import Any
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.models import get_model, get_model_weights
+from torchvision.models import get_model, get_model_weights, list_models
+from torchvision.ops import StochasticDepth
 
-from searchspace import REFERENCES, build, cost, reference
-from searchspace.references import load_torchvision
+from searchspace import REFERENCES, cost, reference
+from searchspace.network import outline
+from searchspace.references import SOURCES, load_torchvision
 
-LIMIT = 1e-6  # of the largest logit
-PIXELS = 48  # the last maps of most networks have 2x2 pixels
-SOURCES = {
-    "vgg": "Simonyan and Zisserman 2014",
-    "googlenet": "Szegedy et al. 2014",
-    "resnet": "He et al. 2015",
-    "densenet": "Huang et al. 2017",
-    "mobilenet": "Sandler et al. 2018",
-    "efficientnet": "Tan and Le 2019",
-}
+sys.path.insert(0, str(Path(__file__).parent))
+PLAIN = importlib.import_module("plain_networks").PLAIN
+
+LIMIT = 1e-6  # of the largest logit, of the whole gradient's norm
+TORCHVISION = frozenset(list_models(module=torchvision.models))
+WITH_AUXILIARY = ("googlenet", "inception_v3")
+
+# Sides of images whose last map has 2x2 pixels or more: with one pixel, all ways of pooling it would be alike.
+PIXELS = dict.fromkeys(PLAIN, 16) | {"lenet5": 32, "alexnet": 96, "vgg": 64, "densenet": 64, "inception": 107}
+OTHER_PIXELS = 48
 
 
-def random_torchvision(name: str, *, seed: int = 0, pixels: int = PIXELS, classes: int = 1000) -> nn.Module:
-    """Torchvision's network in float64 and eval mode, every BatchNorm with weights and statistics of its own."""
+class Differences(NamedTuple):
+    """How far our network is from the other one; 0 is equal."""
+
+    logits: float  # eval mode: the largest difference over the largest logit
+    gradient: float  # training mode, no dropout nor drop path: norm of the difference over the norm of all gradients
+    chance: float  # as `logits`, in training mode with dropout and drop path from the same seed: their places and rates
+    statistics: float  # running means and variances after training: the largest difference over the largest of a layer
+
+
+def counterpart(name: str, *, seed: int = 0, pixels: int | None = None, classes: int | None = None) -> nn.Module:
+    """The other implementation in float64 and eval mode, every parameter random, its statistics those of a batch."""
+    with torch.device("meta"):
+        network = _construct(name, reference(name, num_classes=classes).classes)
+    network.double().to_empty(device="cpu")
     torch.manual_seed(seed)
-    arguments = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
-    network = get_model(name, weights=None, num_classes=classes, **arguments)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        nn.init.uniform_(norm.weight, 0.5, 1.5)
-        nn.init.normal_(norm.bias, std=0.5)
-        norm.momentum = 1.0  # the statistics become the batch's own, not a tenth of them
     with torch.no_grad():
-        network.train()(images(8, pixels).float())
+        for parameter in network.parameters():
+            _randomise(parameter)
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.weight.uniform_(0.5, 1.5)
+            norm.momentum = 1.0  # the statistics become the batch's own, not a tenth of them
+        network.train()(images(name, 8, pixels))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    return network.double().eval()
+    return network.eval()
 
 
-def images(count: int, pixels: int = PIXELS) -> Tensor:
-    return torch.randn(count, 3, pixels, pixels, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+def _randomise(parameter: Tensor) -> None:
+    """Weights that keep the scale of what passes a ReLU (He et al. 2015), biases that matter beside it."""
+    if parameter.dim() > 1:
+        nn.init.kaiming_uniform_(parameter, nonlinearity="relu")
+    else:
+        nn.init.uniform_(parameter, -0.5, 0.5)
 
 
-def logits(network: nn.Module, pixels: int = PIXELS) -> Tensor:
-    with torch.no_grad():
-        return network(images(2, pixels))
+def _construct(name: str, classes: int) -> nn.Module:
+    if name in TORCHVISION:
+        arguments = {"aux_logits": False, "init_weights": False} if name in WITH_AUXILIARY else {}
+        return get_model(name, weights=None, num_classes=classes, **arguments)
+    if name in PLAIN:
+        return PLAIN[name](classes)
+    timm = importlib.import_module("timm")
+    return timm.create_model(name, num_classes=classes, drop_rate=reference(name).head.dropout)
 
 
-def ours(name: str, state_dict: dict[str, Tensor], classes: int = 1000) -> nn.Module:
-    """The reference of this name with torchvision's weights, in float64 and eval mode."""
-    network = build(reference(name, num_classes=classes)).double().eval()
-    network.load_state_dict(load_torchvision(name, state_dict))
+def smallest(name: str) -> int:
+    """The side of the images for this name, by the first of the table's beginnings that it has."""
+    return next((pixels for start, pixels in PIXELS.items() if name.startswith(start)), OTHER_PIXELS)
+
+
+def images(name: str, count: int, pixels: int | None = None) -> Tensor:
+    side = smallest(name) if pixels is None else pixels
+    generator = torch.Generator().manual_seed(7)
+    return torch.randn(count, reference(name).channels, side, side, dtype=torch.float64, generator=generator)
+
+
+def paired(name: str, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The other network's tensors under our names: torchvision's by its names, others by their order."""
+    if name in TORCHVISION:
+        return load_torchvision(name, state_dict)
+    return dict(zip(outline(reference(name)).state_dict(), state_dict.values(), strict=True))
+
+
+def ours(name: str, state_dict: dict[str, Tensor], classes: int | None = None) -> nn.Module:
+    """The reference of this name with the other network's weights, in float64 and eval mode."""
+    network = outline(reference(name, num_classes=classes)).double().to_empty(device="cpu").eval()
+    network.load_state_dict(paired(name, state_dict))
     return network
 
 
+def logits(network: nn.Module, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network(x)
+
+
 def relative_difference(given: Tensor, expected: Tensor) -> float:
-    """The largest difference over the largest expected logit."""
+    """The largest difference over the largest expected value."""
     return ((given - expected).abs().max() / expected.abs().max()).item()
 
 
-def rows() -> Iterator[dict[str, Any]]:
-    for name in REFERENCES:
-        meta = get_model_weights(name).DEFAULT.meta
-        counted = cost(reference(name))
-        theirs = random_torchvision(name)
-        difference = relative_difference(logits(ours(name, theirs.state_dict())), logits(theirs))
-        yield {
-            "name": name,
-            "params": counted.params,
-            "params_published": meta["num_params"],
-            "gmacs": counted.macs / 1e9,
-            "gmacs_published": meta["_ops"],
-            "gmacs_difference": round(counted.macs / 1e9 / meta["_ops"] - 1, 5),
-            "logit_difference": difference,
-            "source": next(source for family, source in SOURCES.items() if name.startswith(family)),
-        }
+def compare(name: str, network: nn.Module, theirs: nn.Module, pixels: int | None = None) -> Differences:
+    """Both networks on the same images; leaves them trained by two batches, without dropout and drop path."""
+    x = images(name, 4, pixels)
+    in_eval = relative_difference(logits(network.eval(), x), logits(theirs.eval(), x))
+    by_chance = [_logits_by_chance(whose, x) for whose in (network, theirs)]
+    for whose in (network, theirs):
+        _backward(whose, x)
+    pairs = paired(name, theirs.state_dict(keep_vars=True))
+    return Differences(
+        logits=in_eval,
+        gradient=_gradient_difference(network, pairs),
+        chance=relative_difference(*by_chance),
+        statistics=_statistics_difference(network, pairs),
+    )
+
+
+def _logits_by_chance(network: nn.Module, x: Tensor) -> Tensor:
+    torch.manual_seed(11)
+    return logits(network.train(), x)
+
+
+def _backward(network: nn.Module, x: Tensor) -> None:
+    """Gradients of a random weighting of the logits."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout | StochasticDepth):
+            module.p = 0.0
+    network.zero_grad()
+    output = network.train()(x)
+    output.backward(torch.randn(output.shape, dtype=output.dtype, generator=torch.Generator().manual_seed(13)))
+
+
+def _gradient_difference(network: nn.Module, pairs: dict[str, Tensor]) -> float:
+    difference = whole = 0.0
+    for name, parameter in network.named_parameters():
+        expected = pairs[name].grad
+        assert parameter.grad is not None, name
+        assert expected is not None, name
+        difference += torch.dist(parameter.grad, expected).item() ** 2
+        whole += torch.linalg.vector_norm(expected).item() ** 2
+    return (difference / whole) ** 0.5
+
+
+def _statistics_difference(network: nn.Module, pairs: dict[str, Tensor]) -> float:
+    statistics = [(name, buffer) for name, buffer in network.named_buffers() if buffer.is_floating_point()]
+    return max((relative_difference(buffer, pairs[name]) for name, buffer in statistics), default=0.0)
+
+
+def published(name: str) -> tuple[int | None, float | None]:
+    """Parameters and multiply-adds from the metadata of torchvision's weights, or from the table of sources."""
+    if name not in TORCHVISION:
+        return SOURCES[name].params, SOURCES[name].macs
+    meta = get_model_weights(name)["DEFAULT"].meta
+    return meta["num_params"], meta["_ops"] * 1e9
+
+
+def row(name: str) -> dict[str, Any]:
+    counted = cost(reference(name))
+    params, macs = published(name)
+    started = time.process_time()
+    theirs = counterpart(name)
+    params_theirs = sum(parameter.numel() for parameter in theirs.parameters())
+    differences = compare(name, ours(name, theirs.state_dict()), theirs)
+    return {
+        "name": name,
+        "params": counted.params,
+        "params_published": params,
+        "params_compared": params_theirs,
+        "gmacs": counted.macs / 1e9,
+        "gmacs_published": None if macs is None else macs / 1e9,
+        **{f"{what}_difference": value for what, value in differences._asdict().items()},
+        "compared_with": "torchvision" if name in TORCHVISION else "plain PyTorch" if name in PLAIN else "timm",
+        "source": SOURCES[name].paper,
+        "seconds": round(time.process_time() - started, 1),
+    }
+
+
+def problems(entry: dict[str, Any]) -> list[str]:
+    """What in a row is not as published."""
+    found = [
+        f"{what} {entry[what]:.1e} is not below {LIMIT:.0e}"
+        for what in (f"{field}_difference" for field in Differences._fields)
+        if not entry[what] < LIMIT
+    ]
+    if entry["params"] != entry["params_compared"]:
+        found.append(f"{entry['params']:,} parameters, {entry['params_compared']:,} in {entry['compared_with']}")
+    if entry["name"] != "inception_v3" and entry["params"] != entry["params_published"]:
+        found.append(f"{entry['params']:,} parameters, published {entry['params_published']:,}")
+    if entry["gmacs_published"] and not abs(entry["gmacs"] / entry["gmacs_published"] - 1) < 0.01:
+        found.append(f"{entry['gmacs']:.3f} G MACs, published {entry['gmacs_published']:.3f}")
+    return [f"{entry['name']}: {problem}" for problem in found]
 
 
 HEADER = """\
 # References
 
-Published networks, described in the language of this package and compared with torchvision's: the parameters and
-multiply-adds (MACs, which torchvision calls GFLOPs) of its published weights at their crop size, and the logits of both
-networks with the same random weights in float64, as the largest difference over the largest logit.
-`efficientnet_b1` to `b7` are `efficientnet_b0`, scaled.
+Published networks, described in the language of this package, each compared with an independent implementation of the
+same network that has the same random weights, in float64 on small images: torchvision's, timm's of Inception-ResNet-v2,
+and plain PyTorch modules (`benchmarks/plain_networks.py`) for the networks that both lack. The largest difference of
+the logits in eval mode is given as a share of the largest logit; the difference of the gradients of all parameters in
+training mode, without dropout and drop path, as a share of the whole gradient's norm. In training mode with dropout and
+drop path from the same seed, the logits agree as well, and so do the running statistics afterwards: what is dropped,
+how often, and the momentum of the statistics are the same.
+
+Parameters and multiply-adds (MACs, which torchvision calls GFLOPs) are those of the published size of images. Published
+ones are those of torchvision's weights at their crop size; of other networks, the parameters of public code and MACs
+where somebody printed them: timm, Li et al. 2017 and He et al. 2018 (pruned ResNets). `efficientnet_b1` to `b7` are
+`efficientnet_b0`, scaled. Torchvision counts the auxiliary classifier of its `inception_v3`, which has 3,326,696
+parameters and helps only while training; the references leave auxiliary classifiers out.
+
+Cells with two previous cells as their inputs (NASNet, DARTS) are outside the language, in which a block has one input.
 """
-COLUMNS = "name | params | published | G MACs | published | difference | largest logit difference | source"
+COLUMNS = "name | params | published | G MACs | published | difference | logits | gradients | compared with | source"
 
 
 def markdown(table: list[dict[str, Any]]) -> str:
-    lines = [HEADER, f"| {COLUMNS} |", "|---|--:|--:|--:|--:|--:|--:|---|"]
-    for row in table:
+    lines = [HEADER, f"| {COLUMNS} |", "|---|--:|--:|--:|--:|--:|--:|--:|---|---|"]
+    for entry in table:
+        macs, macs_published = entry["gmacs"], entry["gmacs_published"]
         cells = (
-            row["name"],
-            f"{row['params']:,}",
-            f"{row['params_published']:,}",
-            f"{row['gmacs']:.3f}",
-            f"{row['gmacs_published']:.3f}",
-            f"{row['gmacs_difference']:+.2%}",
-            f"{row['logit_difference']:.1e}",
-            row["source"],
+            entry["name"],
+            f"{entry['params']:,}",
+            f"{entry['params_published']:,}",
+            f"{macs:.4f}" if macs < 0.1 else f"{macs:.3f}",
+            f"{macs_published:.4f}" if macs < 0.1 else f"{macs_published:.3f}" if macs_published else "",
+            f"{macs / macs_published - 1:+.2%}" if macs_published else "",
+            f"{entry['logits_difference']:.1e}",
+            f"{entry['gradient_difference']:.1e}",
+            entry["compared_with"],
+            entry["source"],
         )
         lines.append(f"| {' | '.join(cells)} |")
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}"
@@ -124,12 +263,22 @@ def markdown(table: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: every reference")
     parser.add_argument("--markdown", action="store_true", help="print docs/references.md")
-    if parser.parse_args().markdown:
-        print(markdown(list(rows())))
-        return
-    for row in rows():
-        print(json.dumps(row), flush=True)
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    table = []
+    for name in arguments.names or REFERENCES:
+        table.append(row(name))
+        if not arguments.markdown:
+            print(json.dumps(table[-1]), flush=True)
+    if arguments.markdown:
+        print(markdown(table))
+    else:
+        print(json.dumps({"seconds": round(time.perf_counter() - started, 1), "threads": torch.get_num_threads()}))
+    wrong = [problem for entry in table for problem in problems(entry)]
+    if wrong:
+        raise SystemExit("\n".join(wrong))
 
 
 if __name__ == "__main__":
