@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nas.bundle import load
     from nas.errors import BundleError, DataError, NasError, RunError
     from nas.exporting import Export, export_trial
+    from nas.hub import from_pretrained
     from nas.progress import make_progress
     from nas.result import SearchResult, TrialResult, open_study
     from nas.searching import search
@@ -31,6 +32,7 @@ _HOMES = {
     "nas.bundle": ("load",),
     "nas.errors": ("BundleError", "DataError", "NasError", "RunError"),
     "nas.exporting": ("Export", "export_trial"),
+    "nas.hub": ("from_pretrained",),
     "nas.progress": ("make_progress",),
     "nas.result": ("SearchResult", "TrialResult", "open_study"),
     "nas.searching": ("search",),
@@ -55,6 +57,7 @@ __all__ = [
     "Training",
     "TrialResult",
     "export_trial",
+    "from_pretrained",
     "load",
     "load_dataset",
     "make_progress",

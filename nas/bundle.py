@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import stat
@@ -20,16 +21,18 @@ from torch import Tensor
 
 from nas.errors import BundleError, NasError
 from nas.files import flush_folder, write_flushed
+from nas.model_card import hub_config
 from nas.plugins import load_plugins
 from nas.trained import Card, TrainedNetwork
 from nas.training.device import pick_device
-from searchspace import Architecture, ArchitectureError, build
+from searchspace import Architecture, ArchitectureError, build, draw
 from searchspace.architecture import MAX_JSON_BYTES
 from searchspace.errors import describe_validation
 from searchspace.network import outline
 from searchspace.strict_json import parse_json
 
 ARCHITECTURE, WEIGHTS, CARD, README = "architecture.json", "model.safetensors", "card.json", "README.md"
+CONFIG, PICTURE = "config.json", "architecture.svg"
 MAX_CARD_BYTES = 1 << 22
 METADATA_BYTES, ENTRY_BYTES = 4096, 256  # the most in a header of weights, for all of it and for one tensor
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64, "I64": torch.int64}
@@ -62,6 +65,8 @@ def write_bundle(
         write_flushed(temporary / WEIGHTS, weights)
         card = card.model_copy(update=dict(measure(_open(temporary, card))))
         write_flushed(temporary / CARD, card.model_dump_json(indent=2).encode())
+        write_flushed(temporary / CONFIG, json.dumps(hub_config(architecture, card), indent=2).encode())
+        write_flushed(temporary / PICTURE, draw(architecture).encode())
         write_flushed(temporary / README, describe(architecture, card).encode())
         flush_folder(temporary)
         os.rename(temporary, folder)
@@ -80,7 +85,7 @@ def require_absent(folder: Path) -> None:
         NasError: it does, whatever it is.
     """
     if os.path.lexists(folder):
-        raise NasError(f"{str(folder)!r} exists: choose another --out, or remove it first")
+        raise NasError(f"{str(folder)!r} exists: choose another name, or remove it first")
 
 
 def require_writable(folder: Path) -> None:
@@ -109,9 +114,10 @@ def _unwritable(folder: Path, error: OSError) -> NasError:
 def load(folder: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> TrainedNetwork:
     """Open an exported network, in evaluation mode.
 
-    Nothing of the folder is executed: JSON and safetensors alone are read, from regular files, no links. Hashes, names,
-    shapes and dtypes are checked against the architecture before any weight is allocated. `device` is auto, cpu, cuda
-    or cuda:N, or a torch.device. torch's random numbers are left as they were.
+    Nothing of the folder is executed: JSON and safetensors alone are read, from regular files; of links, only those
+    that Hugging Face's cache is made of are followed. Hashes, names, shapes and dtypes are checked against the
+    architecture before any weight is allocated. `device` is auto, cpu, cuda or cuda:N, or a torch.device. torch's
+    random numbers are left as they were.
 
     Raises:
         BundleError: a file is missing, damaged, too large, or does not belong to the others.
@@ -138,16 +144,38 @@ def _open(place: Path, card: Card) -> TrainedNetwork:
     if len(card.classes) != architecture.classes or len(card.mean) != architecture.channels:
         raise BundleError(f"{str(place / CARD)!r} does not belong to {ARCHITECTURE}: other classes or channels")
     state = _read_weights(place / WEIGHTS, card.weights_sha256, skeleton.state_dict())
+    if os.path.lexists(place / CONFIG):  # the first exports have none
+        _require_config(place / CONFIG, hub_config(architecture, card))
     with torch.random.fork_rng(devices=[]):
         network = build(architecture)
     network.load_state_dict(state)
     return TrainedNetwork(network, card).eval()
 
 
-def _read(path: Path, limit: int) -> bytes:
-    """A regular file of at most `limit` bytes; links, pipes and devices are refused unread."""
+def _require_config(file: Path, expected: Mapping[str, Any]) -> None:
+    """Refuse a config.json that says other things than the files it follows from; keys of other tools may stand in it.
+
+    Raises:
+        BundleError: it is damaged, or somebody changed it alone, and the change would not be obeyed.
+    """
+    text = _read(file, MAX_CARD_BYTES)
     try:
-        with open(path, "rb", opener=_open_no_link) as file:
+        found = parse_json(text, MAX_CARD_BYTES, "a config")
+    except ArchitectureError as error:
+        raise BundleError(f"{str(file)!r}: {error}") from None
+    if not isinstance(found, dict):
+        raise BundleError(f"{str(file)!r} is no JSON object")
+    wrong = [key for key, value in expected.items() if key not in found or found[key] != value]
+    if wrong:
+        raise BundleError(
+            f"{str(file)!r} does not follow from {ARCHITECTURE} and {CARD}: {', '.join(wrong[:3])} differ"
+        )
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """A regular file of at most `limit` bytes; pipes, devices and most links are refused unread."""
+    try:
+        with open(_in_hub_cache(path) or path, "rb", opener=_open_no_link) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise BundleError(f"{str(path)!r} is not a regular file")
             data = file.read(limit + 1)
@@ -158,6 +186,15 @@ def _read(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise BundleError(f"{str(path)!r} has more than the {limit:,} bytes that belong there")
     return data
+
+
+def _in_hub_cache(path: Path) -> Path | None:
+    """The file itself, where Hugging Face's cache keeps it: `snapshots/<commit>/<name>` is a link into `blobs`."""
+    if not path.is_symlink():
+        return None
+    snapshots = Path(os.path.realpath(path.parent)).parent
+    blobs, target = snapshots.parent / "blobs", Path(os.path.realpath(path))
+    return target if snapshots.name == "snapshots" and target.parent == blobs else None
 
 
 def _open_no_link(path: str, flags: int) -> int:

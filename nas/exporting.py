@@ -16,11 +16,11 @@ from torch import Tensor
 
 from nas.bundle import load, require_writable, write_bundle
 from nas.errors import NasError, RunError
-from nas.progress import summary
-from nas.quantities import show_count, show_duration
+from nas.model_card import describe
+from nas.quantities import show_duration
 from nas.result import SearchResult, TrialResult
 from nas.searching import make_recipe
-from nas.trained import Card, TrainedNetwork
+from nas.trained import TrainedNetwork
 from nas.training.data import Dataset, Split, default_data_dir, load_dataset
 from nas.training.device import pick_device, versions
 from nas.training.evaluate import Preprocess, logits
@@ -251,34 +251,3 @@ def _accuracy(network: TrainedNetwork, split: Split) -> float:
         for images, labels in zip(split.images.split(COMPARED), split.labels.split(COMPARED), strict=True):
             right += int((network(network.normalise(images)).argmax(1) == labels).sum())
     return right / len(split)
-
-
-def describe(architecture: Architecture, card: Card) -> str:
-    """The bundle's README: what the network is, what it scored, how to use it."""
-
-    def share(value: float | None) -> str:
-        return "not measured" if value is None else f"{value:.2%}"
-
-    return f"""# {card.dataset}: {summary(architecture)}
-
-{show_count(card.params)} parameters, {show_count(card.macs)} multiply-adds for one image of \
-{architecture.resolution}x{architecture.resolution} pixels, {len(card.classes)} classes.
-
-| | |
-|---|---|
-| validation accuracy | {share(card.val_accuracy)} |
-| test accuracy | {share(card.test_accuracy)} ({card.test_images or 0} images, measured once) |
-| validation accuracy during the search | {share(card.search_val_accuracy)} |
-| study, trial | {card.study}, {card.trial} |
-
-```python
-import nas
-
-network = nas.load("path/to/this/folder")
-network.predict("image.png")         # or a PIL image, a uint8 array or tensor, or a list of them
-network(network.preprocess("image.png"))   # logits
-```
-
-`architecture.json` describes the network, `model.safetensors` holds its weights, `card.json` says how it was trained,
-what it scored and the SHA-256 of both.
-"""

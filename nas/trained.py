@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from nas.images import read_image, to_square
 from nas.training.augment import normalise
 from searchspace import Network
 from searchspace.record import Record
+
+if TYPE_CHECKING:
+    from nas.formats import Converted
 
 AT_ONCE = 256  # images in one forward pass of `predict`
 
@@ -104,6 +107,33 @@ class TrainedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)
+
+    @staticmethod
+    def from_pretrained(
+        name: str | os.PathLike[str], *, revision: str | None = None, device: str | torch.device = "cpu"
+    ) -> TrainedNetwork:
+        """Open an export folder, or a repository of the Hugging Face hub; see `nas.from_pretrained`."""
+        from nas.hub import from_pretrained
+
+        return from_pretrained(name, revision=revision, device=device)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> Card:
+        """Write the network as a new export folder, which has Hugging Face's layout; see `nas.hub.save_pretrained`."""
+        from nas.hub import save_pretrained
+
+        return save_pretrained(self, folder)
+
+    def to_onnx(self, file: str | os.PathLike[str]) -> Converted:
+        """Write a new ONNX file for other runtimes, checked in onnxruntime; see `nas.formats.convert`."""
+        from nas.formats import convert
+
+        return convert(self, file, "onnx")
+
+    def to_pt2(self, file: str | os.PathLike[str]) -> Converted:
+        """Write a new file of torch.export, which runs without nas, checked; see `nas.formats.convert`."""
+        from nas.formats import convert
+
+        return convert(self, file, "pt2")
 
     def preprocess(self, images: ImageLike | Iterable[ImageLike]) -> Tensor:
         """Normalised float32 images (N, C, resolution, resolution) on the network's device.

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
-WEIGHTS, CARD, ARCHITECTURE = "model.safetensors", "card.json", "architecture.json"
+WEIGHTS, CARD, ARCHITECTURE, CONFIG = "model.safetensors", "card.json", "architecture.json", "config.json"
 
 
 class Canary:
@@ -239,6 +239,22 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "architecture is deep": text(ARCHITECTURE, lambda content: "[" * 200_000),
     "architecture is a pickle": text(ARCHITECTURE, lambda content: pickle.dumps(Canary(Path("canary")))),
     "architecture of another network": text(ARCHITECTURE, lambda content: content.replace('"depth": 1', '"depth": 2')),
+    "config is empty": text(CONFIG, lambda content: ""),
+    "config is a list": text(CONFIG, lambda content: f"[{content}]"),
+    "config is deep": text(CONFIG, lambda content: "[" * 200_000),
+    "config is no UTF-8": text(CONFIG, lambda content: b"\xff" + content.encode()),
+    "config is a pickle": text(CONFIG, lambda content: pickle.dumps(Canary(Path("canary")))),
+    "config with NaN": text(CONFIG, lambda content: content.replace("{", '{"x": NaN, ', 1)),
+    "config with a key twice": text(CONFIG, lambda content: content.replace("{", '{"x": 1, "x": 1, ', 1)),
+    "config with a huge number": text(CONFIG, lambda content: content.replace("{", '{"x": ' + "9" * 10**5 + ", ", 1)),
+    "config with other labels": text(CONFIG, lambda content: content.replace('"0": "0"', '"0": "cat"')),
+    "config without labels": text(CONFIG, lambda content: content.replace('"id2label"', '"labels"')),
+    "config with another mean": text(
+        CONFIG, lambda content: content.replace('"image_mean": [', '"image_mean": [0.5, ')
+    ),
+    "config is a link": lambda bundle: _link(bundle / CONFIG),
+    "config is a pipe": lambda bundle: _pipe(bundle / CONFIG),
+    "a gigabyte of config": lambda bundle: _sparse(bundle / CONFIG, 1 << 30),
 }
 
 
