@@ -111,6 +111,12 @@ def main() -> None:
 )
 @click.option("--time", "time_limit", metavar="DURATION", help="Stop after 90s, 30m, 8h; the best so far is kept.")
 @click.option("--space", help="tiny, cifar, mobile or a registered one (default: what suits the images' size).")
+@click.option(
+    "--start-from",
+    default="",
+    metavar="NAMES",
+    help="Train these first: references, JSON files, export folders, trial:17 of another study; with commas.",
+)
 @options(STORAGE)
 @click.option("--study", callback=_not_blank, help="Name of the study (default: <dataset>-<space>).")
 @click.option("--epochs", default=10, show_default=True, type=click.IntRange(1, 100_000), help="Epochs of a trial.")
@@ -205,6 +211,11 @@ def cost(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) ->
 @options(DATASET)
 @click.option("--epochs", default=10, show_default=True, type=click.IntRange(1, 100_000))
 @options(RECIPE, LIMIT_TRAIN, RESOLUTION, SEED, DEVICE, DATA_DIR, STORAGE, STUDY)
+@click.option(
+    "--boost",
+    type=click.Choice(["autoencoder", "random"]),
+    help="Put 8 channels from a frozen learner beside the images: an auto-encoder, or the control, a random one.",
+)
 @click.option("--out", help="Write the trained network to this new folder.")
 @options(IMPORT, JSON)
 def train(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from nas.architectures import find_architecture, form_line, form_of, suited
 from nas.bundle import require_writable
@@ -17,7 +18,7 @@ from nas.training.evaluate import Preprocess, accuracy
 from nas.training.loop import EpochScore
 from nas.training.trial import train_to_the_end
 from nas.weights import plain_state
-from searchspace import Architecture, cost
+from searchspace import Architecture, boosted, cost
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def train(
     data_dir: str | Path | None = None,
     storage: str = "sqlite:///nas.db",
     study: str | None = None,
+    boost: Literal["autoencoder", "random"] | None = None,
     out: str | Path | None = None,
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[EpochScore, int], None] = lambda score, epochs: None,
@@ -68,7 +70,8 @@ def train(
 
     The architecture's classes and channels become the data's. A reference given by name takes the data's resolution
     too, and its CIFAR form for images of 64 pixels and below, which it says; any other architecture keeps its own, to
-    which the images are scaled.
+    which the images are scaled. `boost` puts 8 channels from a frozen learner beside those of the images
+    (`searchspace.boosted`).
 
     Raises:
         NasError: wrong input.
@@ -92,6 +95,8 @@ def train(
     form = form_of(architecture, wanted) if isinstance(architecture, str) else None
     if form == "cifar":
         say(form_line(wanted))
+    if boost is not None:
+        wanted = boosted(wanted, learner=boost)
     counted = cost(wanted)
     if out is not None:
         require_writable(Path(out))

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from searchspace import Architecture, ArchitectureError, Head, Stage, boosted, build, cost, reference, scale
+from searchspace import (
+    Architecture,
+    ArchitectureError,
+    Head,
+    Stage,
+    Task,
+    boosted,
+    build,
+    cost,
+    find_space,
+    reference,
+    scale,
+)
 from searchspace.blocks import ChannelBoost, Conv, Residual
 from searchspace.blocks.boost import BoostedChannels
 from searchspace.table import stage_rows
@@ -139,6 +152,11 @@ def test_it_is_neither_repeated_nor_strided(field: str, given: int) -> None:
 def test_a_network_is_boosted_once() -> None:
     with pytest.raises(ArchitectureError, match="boosted already"):
         boosted(boosted(network(), learner="random"))
+    with pytest.raises(ArchitectureError, match="learner: Input should be 'autoencoder' or 'random'"):
+        boosted(network(), learner="guessed")  # type: ignore[arg-type]
+    grouped = network(stages=(Stage(block=Conv(width=9, groups=3)),))
+    with pytest.raises(ArchitectureError, match="groups 3 must divide both"):
+        boosted(grouped)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0"])
@@ -146,3 +164,17 @@ def test_references_can_be_boosted(name: str) -> None:
     plain = reference(name, num_classes=10, resolution=32)
     assert boosted(plain).stem[1:] == plain.stem
     assert cost(boosted(plain)).params > cost(plain).params + LEARNER
+
+
+@pytest.mark.parametrize("task", [Task(), Task(1, 8, 10), Task(3, 96, 5)])
+def test_cifar_samples_it_as_one_choice_among_others(task: Task) -> None:
+    space, rng = find_space("cifar"), random.Random(0)
+    seen = set()
+    for _ in range(8):
+        choices = space.random(rng)
+        seen.add(choices["channel_boosting"])
+        plain = space.base({**choices, "channel_boosting": "none"}, task)
+        boost = space.base({**choices, "channel_boosting": "autoencoder"}, task)
+        block = ChannelBoost(width=8, activation=choices["activation"])  # type: ignore[arg-type]
+        assert boost == plain.changed(stem=(Stage(block=block), *plain.stem))
+    assert seen == {"none", "autoencoder"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -260,3 +261,34 @@ def test_a_learner_that_diverged_is_not_kept(digits: Dataset, monkeypatch: pytes
     with pytest.raises(Diverged, match="channel boost's auto-encoder was"):
         autoencoder(digits)
     assert not digits.learners.exists()
+
+
+# nas train --boost
+
+
+def typed(tmp_path: Path, *arguments: str) -> Any:
+    from click.testing import CliRunner
+
+    from nas.cli import main
+
+    file = tmp_path / "net.json"
+    file.write_text(PLAIN.changed(name="net").to_json())
+    words = ["train", str(file), "--dataset", "digits", "--limit-train", "100", "--epochs", "1", *arguments]
+    return CliRunner().invoke(main, [*words, "--data-dir", str(tmp_path), "--json"], prog_name="nas")
+
+
+def test_one_option_boosts_a_network_and_another_word_is_the_control(tmp_path: Path) -> None:
+    plain, boost, control = (
+        json.loads(typed(tmp_path, *option).stdout)
+        for option in ([], ["--boost", "autoencoder"], ["--boost", "random"])
+    )
+    assert [each["architecture"] for each in (plain, boost, control)] == ["net", "net+autoencoder", "net+random"]
+    assert plain["params"] < boost["params"] == control["params"]
+    assert plain["macs"] < boost["macs"] == control["macs"]
+    assert len(list((tmp_path / "learners").iterdir())) == 1
+
+
+def test_a_learner_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    answer = typed(tmp_path, "--boost", "telepathy")
+    assert answer.exit_code == 2
+    assert "'telepathy' is not one of 'autoencoder', 'random'" in answer.stderr
