@@ -23,19 +23,18 @@ from typing import Any, NamedTuple
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.models import get_model, get_model_weights, list_models
+from torchvision.models import get_model, get_model_weights
 from torchvision.ops import StochasticDepth
 
 from searchspace import REFERENCES, cost, reference
 from searchspace.network import outline
 from searchspace.references import SOURCES, load_torchvision
+from searchspace.references.weights import TORCHVISION, WITH_AUXILIARY
 
 sys.path.insert(0, str(Path(__file__).parent))
 PLAIN = importlib.import_module("plain_networks").PLAIN
 
 LIMIT = 1e-6  # of the largest logit, of the whole gradient's norm
-TORCHVISION = frozenset(list_models(module=torchvision.models))
-WITH_AUXILIARY = ("googlenet", "inception_v3")
 
 # Sides of images whose last map has 2x2 pixels or more: with one pixel, all ways of pooling it would be alike.
 PIXELS = dict.fromkeys(PLAIN, 16) | {"lenet5": 32, "alexnet": 96, "vgg": 64, "densenet": 64, "inception": 107}
