@@ -7,6 +7,7 @@ import random
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import optuna
@@ -17,6 +18,7 @@ from nas.errors import NasError
 from nas.limits import Limits
 from nas.quantities import show_count
 from nas.samplers import make_sampler
+from nas.starts import Start
 from nas.training.seeds import derive_seed
 from searchspace import ArchitectureError, Cost
 from searchspace.space import SearchSpace, Task
@@ -24,6 +26,7 @@ from searchspace.space import SearchSpace, Task
 REDRAWS = 3  # suggestions in a row that may be refused before one is drawn without the sampler
 REASON = "reason"  # Optuna trial's user attribute: why it ended as it did
 DIGEST = "digest"  # the architecture that a trial was accepted to train
+ORIGIN = "start_from"  # what a person named, where no sampler suggested the architecture
 INTERRUPTION = "interrupted"
 DUPLICATE = "duplicate of an architecture already trained"
 
@@ -42,7 +45,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Asks a study for architectures worth a training.
+    """Asks a study for architectures worth a training: first those of `starts` that nobody trained, in their order.
 
     A suggestion over a limit is told PRUNED with its constraint set, so that samplers and the dashboard see it
     infeasible; one already trained, or that cannot be built, is told FAIL, which samplers pass by. Neither counts
@@ -55,6 +58,7 @@ class Candidates:
     limits: Limits
     sampler: str
     seed: int
+    starts: tuple[Start, ...] = ()
 
     def next(self, slot_no: int, stop: Callable[[], bool] = lambda: False) -> Candidate | None:
         """Ask until a suggestion for a slot of the budget is new and within the limits; None once `stop()` is true.
@@ -66,6 +70,14 @@ class Candidates:
             Exhausted: not even draws without the sampler brought one.
         """
         known = self._known()
+        for start in self.starts:
+            if stop():
+                return None
+            if start.digest not in known:
+                trial = self._ask(derive_seed(self.seed, "start", slot_no))
+                candidate = self._candidate(trial, partial(self._begin, start))
+                if candidate is not None:
+                    return candidate
         for number in itertools.count():
             if stop():
                 return None
@@ -75,14 +87,24 @@ class Candidates:
                     return None
                 self.study.enqueue_trial(dict(drawn.choices))
             trial = self._ask(derive_seed(self.seed, "sampler", slot_no, number))
-            try:
-                proposal = self._judge(trial, known)
-            except BaseException:
-                self._refuse(trial, TrialState.FAIL, INTERRUPTION)
-                raise
-            if proposal is not None:
-                return Candidate(trial, proposal)
+            candidate = self._candidate(trial, partial(self._judge, known))
+            if candidate is not None:
+                return candidate
         raise AssertionError
+
+    def _candidate(self, trial: Trial, judge: Callable[[Trial], Proposal | None]) -> Candidate | None:
+        """The trial with what it stands for; None if it was refused. An error leaves it interrupted."""
+        try:
+            proposal = judge(trial)
+        except BaseException:
+            self._refuse(trial, TrialState.FAIL, INTERRUPTION)
+            raise
+        return None if proposal is None else Candidate(trial, proposal)
+
+    def _begin(self, start: Start, trial: Trial) -> Proposal | None:
+        """What a person named, in a trial without parameters."""
+        trial.set_user_attr(ORIGIN, start.name)
+        return self._admit(trial, start.proposal)
 
     def _ask(self, seed: int) -> Trial:
         self.study.sampler = make_sampler(self.sampler, seed)
@@ -90,7 +112,7 @@ class Candidates:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return self.study.ask()
 
-    def _judge(self, trial: Trial, known: set[str]) -> Proposal | None:
+    def _judge(self, known: set[str], trial: Trial) -> Proposal | None:
         """The trial's proposal, or None if it was refused, and told so."""
         choices: Mapping[str, Any] = self.space.choose(trial)
         try:
@@ -99,6 +121,10 @@ class Candidates:
             return self._refuse(trial, TrialState.FAIL, f"cannot be built: {error}")
         if proposal is None:
             return self._refuse(trial, TrialState.FAIL, DUPLICATE)
+        return self._admit(trial, proposal)
+
+    def _admit(self, trial: Trial, proposal: Proposal) -> Proposal | None:
+        """The proposal, unless it is over a limit, or somebody else chose it at the same time."""
         for name, share in self.limits.excess(proposal.cost).items():
             trial.set_constraint(name, share)
         if not self.limits.allow(proposal.cost):

@@ -216,6 +216,8 @@ def cost(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) ->
     type=click.Choice(["autoencoder", "random"]),
     help="Put 8 channels from a frozen learner beside the images: an auto-encoder, or the control, a random one.",
 )
+@click.option("--pretrained", is_flag=True, help="Start from torchvision's weights of this reference: fine-tune them.")
+@click.option("--weights", metavar="FILE", help="Start from a .safetensors file or a state dict: fine-tune them.")
 @click.option("--out", help="Write the trained network to this new folder.")
 @options(IMPORT, JSON)
 def train(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:

@@ -26,6 +26,14 @@ class Limits:
     def allow(self, cost: Cost) -> bool:
         return all(share <= 0 for share in self.excess(cost).values())
 
+    def violations(self, cost: Cost) -> list[str]:
+        """What is over a limit, in words."""
+        return [
+            f"{count:,} {name} are over max-{name} {show_count(limit)}"
+            for name, count, limit in self._pairs(cost)
+            if count > limit
+        ]
+
     def worst(self, cost: Cost) -> float:
         return max(self.excess(cost).values(), default=-1.0)
 

@@ -99,7 +99,8 @@ class PlainProgress(_Told):
     def trial(self, number: int, architecture: Architecture, cost: Cost, epochs: int) -> None:
         super().trial(number, architecture, cost, epochs)
         size = f"{show_count(cost.params)} params, {show_count(cost.macs)} MACs"
-        self.note(f"trial {number}: {summary(architecture)}; {size}")
+        name = f"{architecture.name}, " if architecture.name else ""
+        self.note(f"trial {number}: {name}{summary(architecture)}; {size}")
 
     def ended(self, status: str, val_accuracy: float | None, reason: str | None) -> None:
         super().ended(status, val_accuracy, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from nas.quantities import parse_count, parse_duration
 from nas.result import SearchResult
 from nas.samplers import make_sampler
 from nas.search_run import Evaluate, SearchRun
+from nas.starts import named, starts
 from nas.stop import StopSignal
 from nas.study import TwinStudy
 from nas.training.data import default_data_dir, load_dataset
@@ -25,6 +27,7 @@ from nas.training.device import describe_device, pick_device, versions
 from nas.training.recipe import Recipe
 from nas.training.trial import train_architecture
 from nas.weights import weights_folder
+from searchspace.architecture import Architecture
 from searchspace.space import Task
 from searchspace.spaces import find_space
 from studies import StudyStore
@@ -38,6 +41,7 @@ def search(
     storage: str = "sqlite:///nas.db",
     study: str | None = None,
     space: str | None = None,
+    start_from: str | Sequence[str | Architecture] = (),
     sampler: str = "tpe",
     pruner: str = "asha",
     seed: int = 0,
@@ -61,6 +65,8 @@ def search(
     `budget` counts the trials that were trained, over all runs of the study: the same call resumes it, a larger budget
     goes on. `time_limit` ("30m", or seconds) stops taking trials and prunes the running one. `dataset` is a name, a
     folder of images or a .npz file; `space` defaults to what suits its image size and `study` to dataset-space.
+    `start_from` is what to train first, if nobody has: references, JSON files, export folders, `trial:17` of the newest
+    other study, Architectures.
     The test split is not read. `progress=nas.make_progress()` shows what the command line does; without it nothing is
     printed. `evaluate` replaces the training. Other processes may search the same study at the same
     time and share the budget; within one process, a study is searched once at a time.
@@ -86,6 +92,8 @@ def search(
     chosen_pruner = make_pruner(pruner, recipe.epochs)
     make_sampler(sampler, seed)  # an unknown one is refused before the data are read
     chosen_space = None if space is None else find_space(space)
+    found = named(start_from)
+    progress = progress or Progress()
     place = pick_device(device)
     folder = Path(data_dir) if data_dir is not None else default_data_dir()
     with stop:
@@ -95,7 +103,13 @@ def search(
             chosen_space = chosen_space or find_space(data.default_space)
             task = Task(channels=data.channels, resolution=data.resolution, classes=len(data.classes))
             optuna.logging.set_verbosity(optuna.logging.WARNING)
-            candidates = partial(Candidates, space=chosen_space, task=task, limits=limits, sampler=sampler, seed=seed)
+            name = f"{data.name}-{chosen_space.name}" if study is None else study
+            first = starts(found, data, limits, store, name)
+            for note in filter(None, (start.note for start in first)):
+                progress.note(note)
+            candidates = partial(
+                Candidates, space=chosen_space, task=task, limits=limits, sampler=sampler, seed=seed, starts=first
+            )
             candidates(study=optuna.create_study()).require_feasible()
             origin = {"dataset": source_of(dataset), "seed": seed, "limit_train": limit_train}
             settings = {
@@ -110,9 +124,7 @@ def search(
                 "data_fingerprint": data.fingerprint,
                 "space_digest": chosen_space.digest,
             }
-            twin = TwinStudy.open(
-                store, f"{data.name}-{chosen_space.name}" if study is None else study, settings, chosen_pruner
-            )
+            twin = TwinStudy.open(store, name, settings, chosen_pruner)
             if evaluate is None:
                 evaluate = partial(train_architecture, dataset=data.to(place), recipe=recipe)
         run = SearchRun(
@@ -130,7 +142,7 @@ def search(
                 "batch_size": recipe.batch_size,
             },
             stop=stop,
-            progress=progress or Progress(),
+            progress=progress,
             weights=weights_folder(store, folder, twin.row.id),
         )
         try:

@@ -10,6 +10,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from nas.errors import NasError
+from nas.samplers.suggested import OfSuggested
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -35,7 +36,7 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
         raise NasError(unknown("sampler", name, SAMPLERS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return SAMPLERS[name](seed % 2**32)
+        return OfSuggested(SAMPLERS[name](seed % 2**32))
 
 
 def unknown(what: str, name: str, known) -> str:
