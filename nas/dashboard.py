@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from nas.errors import NasError
-from nas.pictures import TrialPictures
+from nas.pictures import TrialPictures, picture_attribute
 from nas.plugins import load_plugins
 from nas.study import EVALUATION, LINK, optuna_storage
 from nas.terminal import say, word
@@ -43,7 +43,7 @@ def serve(storage: str, port: int, modules: tuple[str, ...] = ()) -> None:
 
 
 def annotate(store: StudyStore, backend: optuna.storages.BaseStorage) -> None:
-    """Give every study of nas and each of its trained trials a note with the commands that go on from it.
+    """Give every study of nas and each of its trained trials a note: the commands that go on from it, its picture.
 
     A note that is there stays: it may be a person's.
     """
@@ -65,7 +65,17 @@ def annotate(store: StudyStore, backend: optuna.storages.BaseStorage) -> None:
             trial = optuna.trial.Trial(study, frozen._trial_id)
             if EVALUATION not in frozen.user_attrs or get_note(trial):
                 continue
-            save_note(
-                trial,
-                f"Show: `nas show {frozen.number} {place}`. Export: `nas export --trial {frozen.number} {place}`.",
+            commands = (
+                f"Show: `nas show {frozen.number} {place}`. Export: `nas export --trial {frozen.number} {place}`."
             )
+            save_note(trial, commands + _picture(trial, frozen.user_attrs[EVALUATION], backend))
+
+
+def _picture(trial: optuna.Trial, evaluation_id: str, backend: optuna.storages.BaseStorage) -> str:
+    """Markdown that shows the trial's picture at its full size; nothing for a trial of an earlier version."""
+    from optuna_dashboard.artifact import get_artifact_path
+
+    name, _ = picture_attribute(evaluation_id)
+    if name not in backend.get_trial_system_attrs(trial._trial_id):
+        return ""
+    return f"\n\n![the network, stage by stage]({get_artifact_path(trial, evaluation_id)})"

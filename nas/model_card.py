@@ -60,8 +60,9 @@ network.predict("image.png")         # or a PIL image, a uint8 array or tensor, 
 network(network.preprocess("image.png"))   # logits
 ```
 
-`architecture.json` describes the network, which `architecture.svg` shows, `model.safetensors` holds its weights, `card.json` says how it was trained,
-what it scored and the SHA-256 of both. `config.json` repeats for Hugging Face's tools what they ask for.
+`architecture.json` describes the network and `architecture.svg` shows it, `model.safetensors` holds its weights,
+`card.json` says how it was trained, what it scored and the SHA-256 of both. `config.json` repeats for Hugging Face's
+tools what they ask for.
 """
 
 

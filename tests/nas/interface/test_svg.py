@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from command import done, refused
 from crashes import Crash, crash_at, operations
 from searched import Searched
 
+from nas.bundle import load
 from nas.errors import NasError
 from nas.pictures import write_picture
 from nas.result import open_study
@@ -43,6 +46,19 @@ def test_with_json_the_document_is_printed_too(tmp_path: Path) -> None:
     plain = done("show", "resnet18", "--json").document
     assert done("show", "resnet18", "--json", "--svg", "a b.svg").document == plain
     assert ElementTree.parse(tmp_path / "a b.svg").getroot().tag.endswith("svg")
+
+
+def test_an_export_holds_the_picture_that_its_readme_shows(exported: Path, bundle: Path) -> None:
+    architecture = Architecture.from_json((exported / "architecture.json").read_text())
+    assert (exported / "architecture.svg").read_text(encoding="utf-8") == draw(architecture)
+    (shown,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (exported / "README.md").read_text())
+    assert shown == "architecture.svg"
+    image = torch.rand(2, architecture.channels, architecture.resolution, architecture.resolution)
+    expected = load(exported)(image)
+    (bundle / "architecture.svg").write_text("<svg><script>changed</script></svg>")  # loading never reads it
+    assert torch.equal(load(bundle)(image), expected)
+    (bundle / "architecture.svg").unlink()  # and the first exports have none
+    assert torch.equal(load(bundle)(image), expected)
 
 
 def test_a_name_cannot_leave_its_line(tmp_path: Path) -> None:
