@@ -45,8 +45,9 @@ def scale(
     """Multiply widths and depths and set the resolution (Tan and Le 2019).
 
     Widths of stem, body and head become multiples of 8, never more than 10 % below their target; depths of the body are
-    rounded up, stem and head are not deepened; groups are lowered where they would not divide their channels. A factor
-    of 1 changes nothing, whatever the rounding would do.
+    rounded up, stem and head are not deepened; groups are lowered where they would not divide their channels, and a
+    residual block that its input would outgrow gets a projection for its padding. A factor of 1 changes nothing,
+    whatever the rounding would do.
 
     Raises:
         ArchitectureError: a factor is not above 0, or the result is beyond the limits of an architecture.

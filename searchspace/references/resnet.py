@@ -81,4 +81,3 @@ RESNETS: dict[str, Callable[[], Architecture]] = {
     "wrn_28_10": partial(wide_resnet, 28, 10),
     "resnext29_8x64d": partial(cifar_resnext, 29, cardinality=8, group_width=64),
 }
-resnet18, resnet50 = RESNETS["resnet18"], RESNETS["resnet50"]

@@ -7,7 +7,7 @@ from searchspace.space import Choices, Dimension, Option, SearchSpace, Task, sca
 from searchspace.spaces.families import stage_dimensions
 from searchspace.spaces.skeleton import assemble
 
-LATE = ("residual", "bottleneck", "conv", "separable", "inception", "dense", "mbconv")
+LATE = ("residual", "bottleneck", "conv", "separable", "inception", "inception_residual", "dense", "mbconv")
 EARLY = (*LATE, "fused_mbconv")  # EfficientNetV2 fuses early stages alone
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "preactivation": (False, True),
@@ -32,6 +32,7 @@ CIFAR = SearchSpace(
         Dimension("squeeze_excite", (False, True)),
         Dimension("drop_path", (0.0, 0.1, 0.2), ordered=True),
         Dimension("dropout", (0.0, 0.2), ordered=True),
+        Dimension("channel_boosting", ("none", "autoencoder")),
         Dimension("stages", (3, 4), ordered=True),
         *stage_dimensions(1, EARLY, (32, 48, 64), (1, 2, 3), OPTIONS),
         *stage_dimensions(2, EARLY, (64, 96, 128), (1, 2, 3), OPTIONS),

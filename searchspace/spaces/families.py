@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from searchspace.architecture import Stage
-from searchspace.blocks import Conv, ConvLayer, Dense, Inception, MBConv, PoolLayer, Residual
+from searchspace.blocks import Conv, ConvLayer, Dense, Inception, InceptionResidual, MBConv, PoolLayer, Residual
 from searchspace.record import ActivationName
 from searchspace.space import Dimension, Option
 
@@ -138,6 +138,19 @@ def inception(stage: StageChoices, slot: Slot) -> Stage:
     return Stage(block=block, depth=stage.depth, stride=slot.stride)
 
 
+def inception_residual(stage: StageChoices, slot: Slot) -> Stage:
+    """The same modules without their pools, half as wide and scaled down, beside a shortcut (Inception-ResNet)."""
+    branches = BRANCHES[stage.get("branches", "factorised")](slot.side)
+    block = InceptionResidual(
+        width=stage.width,
+        branches=tuple(branch for branch in branches if not isinstance(branch[0], PoolLayer)),
+        bottleneck=0.5,
+        squeeze_excite=slot.excitation,
+        activation=slot.activation,
+    )
+    return Stage(block=block, depth=stage.depth, stride=slot.stride)
+
+
 def v1_branches(side: int) -> tuple:
     """GoogLeNet's 1x1, 3x3, 5x5 and pool, in the shares of its module 4c."""
     return (
@@ -185,6 +198,7 @@ FAMILIES: dict[str, Callable[[StageChoices, Slot], Stage]] = {
     "residual": residual,
     "bottleneck": bottleneck,
     "inception": inception,
+    "inception_residual": inception_residual,
     "dense": dense,
     "mbconv": mbconv,
     "fused_mbconv": fused_mbconv,
@@ -194,7 +208,7 @@ FAMILIES: dict[str, Callable[[StageChoices, Slot], Stage]] = {
 READ_BY: dict[str, tuple[str, ...]] = {
     "preactivation": ("residual", "bottleneck"),
     "cardinality": ("bottleneck",),
-    "branches": ("inception",),
+    "branches": ("inception", "inception_residual"),
     "kernel_size": ("separable", "mbconv"),
     "expansion": ("mbconv",),
     "fused_expansion": ("fused_mbconv",),

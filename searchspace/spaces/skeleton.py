@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from searchspace.architecture import Architecture, Head, Stage
-from searchspace.blocks import Conv
+from searchspace.blocks import ChannelBoost, Conv
 from searchspace.record import ActivationName
 from searchspace.rounding import make_divisible
 from searchspace.space import Choices, Task
@@ -13,8 +13,9 @@ from searchspace.spaces.families import FAMILIES, Slot, StageChoices
 
 LARGEST_BODY = 64  # pixels: larger images are halved by the stem until the body starts at 33 to 64
 SMALLEST_MAP = 4  # pixels: no stride goes below it, or below a quarter of images under 16 pixels
-WITH_SHORTCUTS = ("residual", "bottleneck", "mbconv", "fused_mbconv")
+WITH_SHORTCUTS = ("residual", "bottleneck", "inception_residual", "mbconv", "fused_mbconv")
 INVERTED = ("mbconv", "fused_mbconv")
+BOOST_WIDTH = 8  # channels that boosting adds to those of the images
 
 
 def assemble(
@@ -22,9 +23,10 @@ def assemble(
 ) -> Architecture:
     """A network of `stages` stages from choices named as `stage_dimensions` names them.
 
-    Absent global choices take these values: relu, no squeeze-excite, no drop path, no dropout; the stem is as wide as
-    the first stage, half as wide before a dense one, which grows. `head_width` is that of a 1x1 convolution before the
-    classifier; None leaves it out, but for inverted bottlenecks, whose output is not activated: twice their width.
+    Absent global choices take these values: relu, no squeeze-excite, no drop path, no dropout, no channel boosting; the
+    stem is as wide as the first stage, half as wide before a dense one, which grows. `head_width` is that of a 1x1
+    convolution before the classifier; None leaves it out, but for inverted bottlenecks, whose output is not activated:
+    twice their width.
     """
     name: ActivationName = choices.get("activation", "relu")  # type: ignore[assignment]
     first, last = stage_choices(choices, 1), stage_choices(choices, stages)
@@ -45,7 +47,7 @@ def assemble(
         channels=task.channels,
         resolution=task.resolution,
         classes=task.classes,
-        stem=stem_stages,
+        stem=(*boost(choices, name), *stem_stages),
         stages=tuple(body),
         head=head(last, name, head_width, float(choices.get("dropout", 0.0))),
         drop_path=float(choices.get("drop_path", 0.0)) if families & set(WITH_SHORTCUTS) else 0.0,
@@ -56,6 +58,15 @@ def stage_choices(choices: Choices, number: int) -> StageChoices:
     prefix = f"stage{number}/"
     own = {name.removeprefix(prefix): value for name, value in choices.items() if name.startswith(prefix)}
     return StageChoices(str(own.pop("family")), int(own.pop("width")), int(own.pop("depth")), own)
+
+
+def boost(choices: Choices, activation: ActivationName) -> tuple[Stage, ...]:
+    """The stage that adds channels from a frozen learner to the images, where they are boosted."""
+    learner = choices.get("channel_boosting", "none")
+    if learner == "none":
+        return ()
+    block = ChannelBoost(width=BOOST_WIDTH, learner=learner, activation=activation)  # type: ignore[arg-type]
+    return (Stage(block=block),)
 
 
 def stem(width: int, activation: ActivationName, resolution: int) -> tuple[tuple[Stage, ...], int]:

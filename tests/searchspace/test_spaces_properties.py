@@ -13,6 +13,7 @@ from torch import nn
 
 from searchspace import SPACES, Architecture, SearchSpace, Task, build, cost
 from searchspace.blocks import Conv
+from searchspace.blocks.boost import BoostedChannels
 from searchspace.network import Network, outline
 
 LIMITS = {"tiny": (5_000, 300_000), "cifar": (50_000, 20_000_000), "mobile": (50_000, 8_000_000)}
@@ -52,14 +53,25 @@ def examine(architecture: Architecture, limits: tuple[int, int]) -> None:
     assert logits.shape == (4, architecture.classes), "wrong shape of logits"
     assert torch.isfinite(logits).all(), "output is not finite"
     logits.square().sum().backward()
-    without = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+    learnt = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    frozen = params_of(network) - sum(parameter.numel() for _, parameter in learnt)
+    assert frozen == sum(params_of(boost.learner) for boost in boosts(network)), "more is frozen than a boost's learner"
+    without = [name for name, parameter in learnt if parameter.grad is None]
     assert not without, f"no gradient reaches {without}"
-    params = sum(parameter.numel() for parameter in network.parameters())
+    params = params_of(network)
     assert cost(architecture).params == params, "cost differs from the built network"
     assert limits[0] <= params <= limits[1], f"{params:,} parameters are out of the space's range"
     again = Architecture.from_json(architecture.to_json())
     assert again == architecture, "JSON round trip changed the record"
     assert again.digest == architecture.digest, "JSON round trip changed the digest"
+
+
+def boosts(network: Network) -> list[BoostedChannels]:
+    return [module for module in network.modules() if isinstance(module, BoostedChannels)]
+
+
+def params_of(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def examine_mutation(space: SearchSpace, parent: dict[str, Any], mutant: dict[str, Any]) -> None:
@@ -117,6 +129,11 @@ class TestTheExaminationCanFail:
 
         self.spoil(monkeypatch, add)
         with pytest.raises(AssertionError, match="no gradient reaches"):
+            examine(architecture, LIMITS["tiny"])
+
+    def test_a_frozen_parameter_that_is_no_learners(self, architecture, monkeypatch):
+        self.spoil(monkeypatch, lambda module: module.requires_grad_(False))
+        with pytest.raises(AssertionError, match="more is frozen"):
             examine(architecture, LIMITS["tiny"])
 
     def test_an_output_that_is_not_finite(self, architecture, monkeypatch):
@@ -224,7 +241,8 @@ def test_random_networks_hold_every_family_they_may(space):
     )
     mobile = {("mbconv", False), ("mbconv", True), ("conv", True)}
     every = mobile | {("conv", False), ("residual", False), ("inception", False), ("dense", False)}
-    assert set(seen) == {"tiny": every - {("conv", True)}, "cifar": every, "mobile": mobile}[space.name]
+    of_cifar = every | {("inception_residual", False)}
+    assert set(seen) == {"tiny": every - {("conv", True)}, "cifar": of_cifar, "mobile": mobile}[space.name]
 
 
 def test_features_reach_the_classifier_normalised():
