@@ -30,6 +30,7 @@ from studies import (
     StudyStore,
     UnknownTrial,
     connect_arguments,
+    ensure_unique,
 )
 
 OBJECTIVE = "val_accuracy"
@@ -270,7 +271,9 @@ def optuna_storage(store: StudyStore) -> RDBStorage:
     url = store.url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     for attempt in range(OPENINGS):
         try:
-            return RDBStorage(url, engine_kwargs=options)
+            storage = RDBStorage(url, engine_kwargs=options)
+            ensure_unique(store, "studies", "study_name", "ix_studies_study_name")
+            return storage
         except Exception:  # Optuna looks whether its tables are there, then makes them, in two steps
             if attempt == OPENINGS - 1:
                 raise

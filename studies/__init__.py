@@ -1,9 +1,9 @@
 """What was tried: studies, architectures, evaluations, exports and budget, kept in SQL beside Optuna's own tables."""
 
-from studies.characters import can_hold
 from studies.connect import connect_arguments
 from studies.csv_file import write_csv
 from studies.errors import InvalidName, StoreError, StoreUnavailable, StudyMismatch, UnknownStudy, UnknownTrial
+from studies.foreign_tables import can_hold, ensure_unique
 from studies.naming import check_name
 from studies.ranking import CostName, all_trials, leaderboard, pareto_front
 from studies.records import (
@@ -51,6 +51,7 @@ __all__ = [
     "can_hold",
     "check_name",
     "connect_arguments",
+    "ensure_unique",
     "leaderboard",
     "pareto_front",
     "write_csv",

@@ -27,12 +27,13 @@ from small_search import (
     small_search,
     twin_study,
 )
+from sqlalchemy import inspect, text
 
 import nas.search_run
 from nas.errors import NasError, RunError
 from nas.ownership import Heartbeat, is_here, lives, this_process
 from nas.stop import StopSignal
-from nas.study import LINK, optuna_storage
+from nas.study import LINK, close_storage, optuna_storage
 from nas.training.loop import Stopped
 from searchspace import Architecture
 from studies import COMPLETE, INTERRUPTED, PRUNED, Slot, StudyStore, all_trials
@@ -566,6 +567,26 @@ def test_a_foreign_optuna_study_is_refused_and_left_alone(storage: str) -> None:
         assert LINK not in theirs.user_attrs
 
 
+def left_without_the_unique_index(storage: str) -> None:
+    """Optuna's tables as a process leaves them that dies between the first one and its index."""
+    with StudyStore(storage) as store:
+        optuna_side = optuna_storage(store)
+        with optuna_side.engine.begin() as connection:
+            [index] = [
+                index for index in inspect(connection).get_indexes("studies") if index["column_names"] == ["study_name"]
+            ]
+            of_table = " ON studies" if connection.dialect.name == "mysql" else ""
+            connection.execute(text(f"DROP INDEX {index['name']}{of_table}"))
+        close_storage(optuna_side)
+
+
+def test_a_death_before_optunas_index_of_names_is_mended(storage: str) -> None:
+    left_without_the_unique_index(storage)
+    for budget in (1, 2):
+        small_search(storage, budget=budget)
+    assert_settled(storage, 2)
+
+
 def test_a_study_deleted_in_the_dashboard_is_refused_and_its_results_stay(storage: str) -> None:
     small_search(storage, budget=2)
     optuna.delete_study(study_name="s", storage=storage)
@@ -608,15 +629,18 @@ def test_a_database_may_lie_in_any_folder(fast_folder: Path, name: str) -> None:
 
 
 @pytest.mark.database
-class TestPostgreSQL:
-    @pytest.fixture
-    def storage(self, postgresql_url: str) -> str:
-        return postgresql_url
+class TestServers:
+    @pytest.fixture(params=["postgresql_url", "mysql_url"])
+    def storage(self, request: pytest.FixtureRequest) -> str:
+        return request.getfixturevalue(request.param)
 
     def test_it_searches_and_resumes(self, storage: str) -> None:
         interrupted_by(storage, 3, budget=6)
         small_search(storage, budget=6, max_params="6k")
         assert_settled(storage, 6)
+
+    def test_a_death_before_optunas_index_of_names_is_mended(self, storage: str) -> None:
+        test_a_death_before_optunas_index_of_names_is_mended(storage)
 
     def test_searches_at_once_share_one_budget(self, storage: str, tmp_path: Path) -> None:
         work = lambda: small_search(storage, budget=16, evaluate=Fake(pause=0.02))  # noqa: E731

@@ -1,10 +1,12 @@
-"""Whether a text fits into a column of another program, whose tables follow the database's defaults."""
+"""Tables of another program in the same database: whether they hold a text, and a key that its death left unmade."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import inspect, text
+
+from studies.connect import plain_errors
 
 if TYPE_CHECKING:
     from studies.store import StudyStore
@@ -23,3 +25,19 @@ def can_hold(store: StudyStore, table: str, column: str, value: str) -> bool:
         characters = connection.execute(query, {"table": table, "column": column}).scalar_one()
         returned = text(f"SELECT CONVERT(CONVERT(:value USING {characters}) USING utf8mb4)")
         return connection.execute(returned, {"value": value}).scalar_one() == value
+
+
+def ensure_unique(store: StudyStore, table: str, column: str, index: str) -> None:
+    """Make the unique index of a column if there is none.
+
+    SQLAlchemy's `create_all` makes a table and its indexes one by one, and never comes back for an index: a process
+    that dies in between leaves a table that takes rows twice, where changes of tables are final (MySQL, SQLite).
+
+    Raises:
+        StoreError: rows are there twice.
+    """
+    with store.reading() as connection:
+        found = inspect(connection).get_indexes(table)
+    if not any(one["unique"] and one["column_names"] == [column] for one in found):
+        with plain_errors(store.url), store.engine.begin() as connection:
+            connection.execute(text(f"CREATE UNIQUE INDEX {index} ON {table} ({column})"))
