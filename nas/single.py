@@ -9,13 +9,16 @@ from typing import Literal
 
 from nas.architectures import find_architecture, form_line, form_of, suited
 from nas.bundle import require_writable
+from nas.errors import NasError
 from nas.exporting import write_network
 from nas.plugins import load_plugins
+from nas.pretrained import find_start
 from nas.searching import make_recipe
 from nas.training.data import default_data_dir, load_dataset
 from nas.training.device import describe_device, pick_device
 from nas.training.evaluate import Preprocess, accuracy
 from nas.training.loop import EpochScore
+from nas.training.recipe import fine_tuning
 from nas.training.trial import train_to_the_end
 from nas.weights import plain_state
 from searchspace import Architecture, boosted, cost
@@ -61,6 +64,8 @@ def train(
     storage: str = "sqlite:///nas.db",
     study: str | None = None,
     boost: Literal["autoencoder", "random"] | None = None,
+    pretrained: bool = False,
+    weights: str | Path | None = None,
     out: str | Path | None = None,
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[EpochScore, int], None] = lambda score, epochs: None,
@@ -72,6 +77,10 @@ def train(
     too, and its CIFAR form for images of 64 pixels and below, which it says; any other architecture keeps its own, to
     which the images are scaled. `boost` puts 8 channels from a frozen learner beside those of the images
     (`searchspace.boosted`).
+
+    `pretrained` starts from torchvision's weights of the reference, `weights` from a file of them or of our own: the
+    classifier is replaced, then trained alone in a quarter of the epochs, then all is, at a lower rate
+    (`nas.training.recipe.fine_tuning`).
 
     Raises:
         NasError: wrong input.
@@ -87,20 +96,31 @@ def train(
         label_smoothing=label_smoothing,
     )
     place = pick_device(device)
-    wanted = find_architecture(architecture, storage, study) if isinstance(architecture, str) else architecture
+    found = find_architecture(architecture, storage, study) if isinstance(architecture, str) else architecture
+    start = find_start(architecture, found, pretrained=pretrained, weights=weights)
+    side = resolution if start is None else start.side(dataset, resolution)
     folder = Path(data_dir) if data_dir is not None else default_data_dir()
-    data = load_dataset(dataset, data_dir=folder, seed=seed, limit_train=limit_train, resolution=resolution).to(place)
+    data = load_dataset(dataset, data_dir=folder, seed=seed, limit_train=limit_train, resolution=side).to(place)
+    if start is None:
+        wanted = suited(architecture, found, data)
+    else:
+        wanted = start.suited(architecture, found, data, resolution)
+        say(start.line(wanted, data))
+        recipe, data = fine_tuning(recipe, learning_rate), start.prepared(data)
+        start.require_finite_logits(wanted, data)
     test = data.read_test()  # a damaged image is found before the training, not after it
-    wanted = suited(architecture, wanted, data)
     form = form_of(architecture, wanted) if isinstance(architecture, str) else None
     if form == "cifar":
         say(form_line(wanted))
+    if boost is not None and start is not None:
+        raise NasError("--boost gives the first layer other channels than the weights have: leave one out")
     if boost is not None:
         wanted = boosted(wanted, learner=boost)
     counted = cost(wanted)
     if out is not None:
         require_writable(Path(out))
-    network, scores = train_to_the_end(wanted, data, recipe, seed, stop, progress)
+    trunk = None if start is None else start.trunk(wanted)
+    network, scores = train_to_the_end(wanted, data, recipe, seed, stop, progress, trunk)
     last = scores[-1]
     if out is None:
         preprocess = Preprocess(data, wanted.resolution, place)
@@ -114,6 +134,7 @@ def train(
             "resolution": data.resolution,
         }
         settings = {"weights": "full", "training": recipe.model_dump(), "data": origin, "seed": seed}
+        settings |= {} if start is None else {"start": dict(start.origin)}
         written = write_network(Path(out), wanted, plain_state(network), data, test, recipe=settings)
         val_accuracy, test_accuracy = written.val_accuracy, written.test_accuracy
     return Training(

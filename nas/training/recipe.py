@@ -91,10 +91,17 @@ class Recipe(Record):
         return self.model_dump(exclude={"epochs"} | same)
 
 
-def fine_tuning(epochs: int, optimizer: str = "sgd") -> dict[str, Any]:
-    """Settings for weights that are learnt already: a quarter of the epochs with a frozen trunk, and lower rates."""
-    rate = {"learning_rate": FINE_TUNING_RATE[optimizer]} if optimizer in FINE_TUNING_RATE else {}
-    return {"frozen_epochs": max(1, epochs // 4), "weight_decay": 1e-3, **rate}
+def fine_tuning(recipe: Recipe, learning_rate: float | None = None) -> Recipe:
+    """The recipe for weights that are learnt already: a quarter of the epochs with a frozen trunk, and less decay.
+
+    Without a `learning_rate` it is a twentieth of the optimizer's own.
+    """
+    changes = {
+        "frozen_epochs": max(1, recipe.epochs // 4),
+        "weight_decay": 1e-3,
+        "learning_rate": FINE_TUNING_RATE[recipe.optimizer] if learning_rate is None else learning_rate,
+    }
+    return recipe.model_copy(update=changes)
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nas.errors import RunError
 from nas.training.data import Dataset
@@ -14,7 +15,7 @@ from nas.training.learner import install_learner
 from nas.training.loop import Diverged, EpochScore, Stopped, train
 from nas.training.recipe import Recipe
 from nas.training.seeds import derive_seed
-from searchspace import Architecture, build
+from searchspace import Architecture, Network, build
 
 
 class OutOfMemory(Exception):
@@ -28,9 +29,11 @@ def train_architecture(
     *,
     seed: int,
     stop: Callable[[], bool] = lambda: False,
+    trunk: Mapping[str, Tensor] | None = None,
 ) -> Iterator[EpochScore]:
     """Build and train an architecture on the dataset's device, yielding a score per epoch.
 
+    `trunk` holds weights to start from, all but the classifier's. A recipe with frozen epochs is trained in two phases.
     Out of memory starts over once with half the batch, and so with half the rate: epochs count from 1 again.
 
     Raises:
@@ -47,8 +50,9 @@ def train_architecture(
                 torch.manual_seed(derive_seed(seed, "weights"))
                 network = build(architecture, device=device)
             install_learner(network, dataset, stop)
-            smaller = recipe.model_copy(update={"batch_size": batch_size})
-            yield from train(network, dataset, smaller, seed=seed, resolution=architecture.resolution, stop=stop)
+            if trunk is not None:
+                network.load_state_dict(trunk, strict=False)
+            yield from _phases(network, dataset, recipe.model_copy(update={"batch_size": batch_size}), seed, stop)
             return
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -63,6 +67,24 @@ def train_architecture(
     raise OutOfMemory(f"out of memory with {tried} images a batch: {reason}")
 
 
+def _phases(
+    network: Network, dataset: Dataset, recipe: Recipe, seed: int, stop: Callable[[], bool]
+) -> Iterator[EpochScore]:
+    """One training, or two for fine-tuning: of the last layer alone, then of all that learns; epochs count on."""
+    resolution = network.architecture.resolution
+    if recipe.frozen_epochs:
+        learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        network.requires_grad_(False)
+        network.head.classifier[-1].requires_grad_(True)
+        once = recipe.frozen_phase()
+        yield from train(network, dataset, once, seed=derive_seed(seed, "frozen"), resolution=resolution, stop=stop)
+        for parameter in learning:
+            parameter.requires_grad_(True)
+    if recipe.epochs > recipe.frozen_epochs:
+        for score in train(network, dataset, recipe.open_phase(), seed=seed, resolution=resolution, stop=stop):
+            yield replace(score, epoch=score.epoch + recipe.frozen_epochs)
+
+
 def train_to_the_end(
     architecture: Architecture,
     dataset: Dataset,
@@ -70,6 +92,7 @@ def train_to_the_end(
     seed: int,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[EpochScore, int], None] = lambda score, epochs: None,
+    trunk: Mapping[str, Tensor] | None = None,
 ) -> tuple[nn.Module, list[EpochScore]]:
     """Train outside a search; the trained network and its scores, each of which `progress` was told.
 
@@ -78,7 +101,7 @@ def train_to_the_end(
     """
     scores: list[EpochScore] = []
     try:
-        for score in train_architecture(architecture, dataset, recipe, seed=seed, stop=stop):
+        for score in train_architecture(architecture, dataset, recipe, seed=seed, stop=stop, trunk=trunk):
             scores.append(score)
             progress(score, recipe.epochs)
     except (Diverged, OutOfMemory) as error:

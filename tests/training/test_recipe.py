@@ -105,13 +105,14 @@ def test_settings_show_what_is_unlike_the_first_versions() -> None:
 @pytest.mark.parametrize("epochs", [1, 2, 3, 10, 100])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_fine_tuning_freezes_the_trunk_first_and_then_learns_at_a_lower_rate(epochs: int, optimizer: str) -> None:
-    recipe = make_recipe(epochs=epochs, optimizer=optimizer, **fine_tuning(epochs, optimizer))
+    scratch = make_recipe(epochs=epochs, optimizer=optimizer)
+    recipe = make_recipe(**fine_tuning(scratch).model_dump())
     assert 1 <= recipe.frozen_epochs <= max(1, epochs / 4)
     frozen, whole = recipe.frozen_phase(), recipe.open_phase()
     assert (frozen.epochs + whole.epochs, frozen.frozen_epochs, whole.frozen_epochs) == (epochs, 0, 0)
-    scratch = make_recipe(epochs=epochs, optimizer=optimizer)
     assert whole.learning_rate < frozen.learning_rate <= scratch.learning_rate
     assert whole.weight_decay < scratch.weight_decay
+    assert fine_tuning(scratch, 0.3).open_phase().learning_rate == 0.3
 
 
 def test_seeds_are_the_same_on_every_machine() -> None:
