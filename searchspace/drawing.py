@@ -139,7 +139,7 @@ def _draw_row(svg: Svg, entry: _Entry, scale: _Scale, y: int) -> None:
     svg.line(TEXT, y, WIDTH - 24, y, "rule")
     _map(svg, _family(row.kind), row.channels, row.resolution, row.depth, scale, middle)
     extra = f" × {row.depth}" if row.depth > 1 else ""
-    kind = fitted(row.kind.replace("_", " "), 150, 14)
+    kind = fitted(row.kind.replace("_", " "), 160, 14)
     svg.text(TEXT, y + 20, kind + extra, "kind")
     if row.stride > 1:
         svg.text(STRIDE, y + 20, f"stride {row.stride}", "stride", "end")
