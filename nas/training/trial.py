@@ -49,8 +49,9 @@ def train_architecture(
             with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type=device.type):
                 torch.manual_seed(derive_seed(seed, "weights"))
                 network = build(architecture, device=device)
-            install_learner(network, dataset, stop)
-            if trunk is not None:
+            if trunk is None:
+                install_learner(network, dataset, stop)
+            else:  # with the learner that it was trained with
                 network.load_state_dict(trunk, strict=False)
             yield from _phases(network, dataset, recipe.model_copy(update={"batch_size": batch_size}), seed, stop)
             return

@@ -179,6 +179,20 @@ def test_a_stop_ends_it_and_leaves_nothing(digits: Dataset) -> None:
     assert not digits.learners.exists()
 
 
+def test_fine_tuning_keeps_the_learner_that_the_weights_were_trained_with(
+    digits: Dataset, tmp_path: Path, trainings: list[str]
+) -> None:
+    network, _ = run(digits, boosted(PLAIN))
+    trunk = {name: tensor for name, tensor in plain_state(network).items() if "classifier" not in name}
+    other = load_dataset("digits", limit_train=200, seed=1, data_dir=tmp_path)
+    recipe = RECIPE.model_copy(update={"frozen_epochs": 1})
+    tuned = list(train_architecture(boosted(PLAIN), other, recipe, seed=0, trunk=trunk))[-1].network
+    assert isinstance(tuned, Network)
+    assert same(learner_of(tuned), learner_of(network))
+    assert not torch.equal(tuned.state_dict()["stem.0.0.adapter.0.weight"], trunk["stem.0.0.adapter.0.weight"])
+    assert trainings == [digits.fingerprint]
+
+
 def test_an_export_holds_it_and_needs_neither_data_nor_cache(digits: Dataset, tmp_path: Path) -> None:
     network, _ = train_to_the_end(boosted(PLAIN), digits, RECIPE, seed=0)
     state = plain_state(network)
