@@ -24,9 +24,21 @@ import nas
 from nas.errors import NasError, RunError
 from nas.formats import MAX_ONNX_BYTES, Converted, convert
 from nas.trained import TrainedNetwork
-from searchspace import REFERENCES, Architecture, Head, Stage, reference
-from searchspace.blocks import BLOCKS, Conv, ConvLayer, Dense, Inception, MBConv, Pool, PoolLayer, Residual
-from searchspace.cost import cost
+from searchspace import Architecture, Head, Stage, reference
+from searchspace.blocks import (
+    BLOCKS,
+    ChannelBoost,
+    Conv,
+    ConvLayer,
+    Dense,
+    Inception,
+    InceptionResidual,
+    MBConv,
+    Pool,
+    PoolLayer,
+    Residual,
+    SplitLayer,
+)
 from searchspace.space import Task
 from searchspace.spaces import SPACES, find_space
 
@@ -34,25 +46,34 @@ SMALL = Architecture(resolution=8, classes=3, stages=(Stage(block=Conv(width=4))
 MIXED = Architecture(
     resolution=16,
     classes=4,
-    stem=(Stage(block=Conv(width=8, separable=True, activation="hardswish")),),
+    stem=(Stage(block=ChannelBoost(width=8)), Stage(block=Conv(width=8, separable=True, activation="hardswish"))),
     stages=(
-        Stage(block=Residual(width=16, squeeze_excite=0.25, norm="group"), depth=2),
+        Stage(block=Residual(width=16, squeeze_excite=0.25, norm="group", shortcut="padding"), stride=2),
         Stage(block=Residual(width=16, preactivation=True, bottleneck=0.5, cardinality=2, activation="gelu")),
-        Stage(block=MBConv(width=16, expansion=2.0), depth=2, stride=2),
+        Stage(block=MBConv(width=16, expansion=2.0), depth=2),
         Stage(
             block=Inception(
                 branches=(
-                    (ConvLayer(width=8, kernel_size=(1, 1)), ConvLayer(width=8, kernel_size=(1, 3))),
+                    (
+                        ConvLayer(width=8, kernel_size=(1, 1)),
+                        SplitLayer(branches=((ConvLayer(width=4, kernel_size=(1, 3)),), (PoolLayer(),))),
+                    ),
                     (PoolLayer(operation="average"), ConvLayer(width=8, kernel_size=(1, 1))),
                 )
             ),
         ),
+        Stage(block=InceptionResidual(width=16, branches=((ConvLayer(width=8, kernel_size=(3, 1)),),))),
         Stage(block=Dense(growth_rate=8, compression=0.5), depth=2, stride=2),
         Stage(block=Pool(ceil_mode=True, kernel_size=3)),
     ),
     head=Head(norm="batch", pool="max", pool_size=3, hidden=(8,), dropout=0.2),
     drop_path=0.3,
 )
+LINEAGES = (
+    "lenet5", "alexnet", "vgg11", "googlenet", "inception_v3", "inception_resnet_v2", "resnet18", "resnext50_32x4d",
+    "resnet20", "wrn_16_8", "densenet121", "densenet_bc_100_12", "mobilenet_v2", "mnasnet0_5", "efficientnet_b0",
+    "efficientnet_v2_s",
+)  # fmt: skip
 
 
 def pixels_of(network: TrainedNetwork, count: int) -> Tensor:
@@ -82,13 +103,39 @@ def require_equal(network: TrainedNetwork, file: Path) -> Converted:
 
 
 @pytest.mark.parametrize("name", ["net.onnx", "net.pt2"])
-def test_many_families_with_uneven_max_pooling_give_equal_logits_for_any_batch(name: str, tmp_path: Path) -> None:
+def test_all_families_with_uneven_max_pooling_give_equal_logits_for_any_batch(name: str, tmp_path: Path) -> None:
     network = trained_network(MIXED)
     written = require_equal(network, tmp_path / name)
     assert (written.format, written.opset) == (("onnx", 18) if name == "net.onnx" else ("pt2", None))
     data = (tmp_path / name).read_bytes()
     folders = [str(Path(module.__file__ or "/").parent).encode() for module in (nas, torch, sys.modules[__name__])]
     assert not [folder for folder in folders if folder in data]  # where it was written is nobody's business
+
+
+def test_the_mixed_network_has_a_block_of_every_family() -> None:
+    ours = {kind for kind, block in BLOCKS.items() if block.__module__.startswith("searchspace.")}
+    assert {stage.block.kind for stage in (*MIXED.stem, *MIXED.stages)} == ours
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LINEAGES)
+def test_a_reference_of_every_lineage_gives_equal_logits(name: str, tmp_path: Path) -> None:
+    architecture = reference(name, num_classes=10)
+    network = trained_network(architecture.changed(resolution=min(96, architecture.resolution)))
+    require_equal(network, tmp_path / "net.onnx")
+    require_equal(network, tmp_path / "net.pt2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", SPACES)
+def test_sampled_networks_give_equal_logits(name: str, seed: int, tmp_path: Path) -> None:
+    space = find_space(name)
+    network = trained_network(
+        space.decode(space.random(random.Random(seed)), Task(channels=3, resolution=32, classes=10))
+    )
+    require_equal(network, tmp_path / "net.onnx")
+    require_equal(network, tmp_path / "net.pt2")
 
 
 @pytest.mark.parametrize("name", ["net.onnx", "net.pt2"])
