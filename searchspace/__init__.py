@@ -7,6 +7,7 @@ from searchspace.cost import Cost, cost
 from searchspace.drawing import draw
 from searchspace.errors import ArchitectureError, SpaceError, TooLarge
 from searchspace.laws import LAWS
+from searchspace.mutation import mutate
 from searchspace.network import Network, build
 from searchspace.references import REFERENCES, reference
 from searchspace.references.small_images import cifar_form
@@ -42,6 +43,7 @@ __all__ = [
     "dollar",
     "draw",
     "find_space",
+    "mutate",
     "reference",
     "register_block",
     "register_space",
