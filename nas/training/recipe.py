@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from searchspace.record import Fraction, Rate, Record
 
 LEARNING_RATE = {"sgd": 1.0, "adam": 8e-3}
-FINE_TUNING_RATE = {"sgd": 0.05, "adam": 5e-4}
+FINE_TUNING_RATE = {"sgd": 0.05, "adam": 1e-3}
 YOUNGER = frozenset({"optimizer", "schedule", "plateau_factor", "plateau_patience", "frozen_epochs", "frozen_factor"})
 """Fields that the first studies were stored without; their defaults say what those did."""
 
@@ -94,7 +94,7 @@ class Recipe(Record):
 def fine_tuning(recipe: Recipe, learning_rate: float | None = None) -> Recipe:
     """The recipe for weights that are learnt already: a quarter of the epochs with a frozen trunk, and less decay.
 
-    Without a `learning_rate` it is a twentieth of the optimizer's own.
+    Without a `learning_rate` it is the optimizer's in FINE_TUNING_RATE, lower than from scratch.
     """
     changes = {
         "frozen_epochs": max(1, recipe.epochs // 4),
