@@ -291,6 +291,7 @@ def test_a_repository_is_downloaded_checked_and_then_opens_offline(
     assert len(asked) == before
 
 
+@pytest.mark.slow
 def test_without_a_network_the_message_says_so(tmp_path: Path) -> None:
     (line, _) = opened("user/name", cwd=tmp_path, code=BLOCKED + OPEN)
     assert line.startswith("refused there is no folder 'user/name', and the Hugging Face hub did not give")
