@@ -31,7 +31,8 @@ from searchspace.network import outline
 from searchspace.references import SOURCES, load_torchvision
 from searchspace.references.weights import TORCHVISION, WITH_AUXILIARY
 
-sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))  # where this file is imported, as the tests do, and not run
 PLAIN = importlib.import_module("plain_networks").PLAIN
 
 LIMIT = 1e-6  # of the largest logit, of the whole gradient's norm
@@ -107,9 +108,10 @@ def paired(name: str, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(outline(reference(name)).state_dict(), state_dict.values(), strict=True))
 
 
-def ours(name: str, state_dict: dict[str, Tensor], classes: int | None = None) -> nn.Module:
-    """The reference of this name with the other network's weights, in float64 and eval mode."""
-    network = outline(reference(name, num_classes=classes)).double().to_empty(device="cpu").eval()
+def ours(name: str, state_dict: dict[str, Tensor], classes: int | None = None, **changes: Any) -> nn.Module:
+    """The reference of this name with the other network's weights, in float64 and eval mode; `changes` are controls."""
+    architecture = reference(name, num_classes=classes).changed(**changes)
+    network = outline(architecture).double().to_empty(device="cpu").eval()
     network.load_state_dict(paired(name, state_dict))
     return network
 
@@ -191,8 +193,8 @@ def row(name: str) -> dict[str, Any]:
         "params": counted.params,
         "params_published": params,
         "params_compared": params_theirs,
-        "gmacs": counted.macs / 1e9,
-        "gmacs_published": None if macs is None else macs / 1e9,
+        "macs": counted.macs,
+        "macs_published": macs,
         **{f"{what}_difference": value for what, value in differences._asdict().items()},
         "compared_with": "torchvision" if name in TORCHVISION else "plain PyTorch" if name in PLAIN else "timm",
         "source": SOURCES[name].paper,
@@ -211,8 +213,8 @@ def problems(entry: dict[str, Any]) -> list[str]:
         found.append(f"{entry['params']:,} parameters, {entry['params_compared']:,} in {entry['compared_with']}")
     if entry["name"] != "inception_v3" and entry["params"] != entry["params_published"]:
         found.append(f"{entry['params']:,} parameters, published {entry['params_published']:,}")
-    if entry["gmacs_published"] and not abs(entry["gmacs"] / entry["gmacs_published"] - 1) < 0.01:
-        found.append(f"{entry['gmacs']:.3f} G MACs, published {entry['gmacs_published']:.3f}")
+    if entry["macs_published"] and not abs(entry["macs"] / entry["macs_published"] - 1) < 0.01:
+        found.append(f"{gigas(entry['macs'])} G MACs, published {gigas(entry['macs_published'])}")
     return [f"{entry['name']}: {problem}" for problem in found]
 
 
@@ -238,17 +240,24 @@ Cells with two previous cells as their inputs (NASNet, DARTS) are outside the la
 COLUMNS = "name | params | published | G MACs | published | difference | logits | gradients | compared with | source"
 
 
+def gigas(macs: float | None) -> str:
+    """Billions, in four digits or more; empty where nobody published them."""
+    if macs is None:
+        return ""
+    return f"{macs / 1e9:.3f}" if macs >= 1e8 else f"{macs / 1e9:.4f}"
+
+
 def markdown(table: list[dict[str, Any]]) -> str:
     lines = [HEADER, f"| {COLUMNS} |", "|---|--:|--:|--:|--:|--:|--:|--:|---|---|"]
     for entry in table:
-        macs, macs_published = entry["gmacs"], entry["gmacs_published"]
+        macs, published_macs = entry["macs"], entry["macs_published"]
         cells = (
             entry["name"],
             f"{entry['params']:,}",
             f"{entry['params_published']:,}",
-            f"{macs:.4f}" if macs < 0.1 else f"{macs:.3f}",
-            f"{macs_published:.4f}" if macs < 0.1 else f"{macs_published:.3f}" if macs_published else "",
-            f"{macs / macs_published - 1:+.2%}" if macs_published else "",
+            gigas(macs),
+            gigas(published_macs),
+            f"{macs / published_macs - 1:+.2%}" if published_macs else "",
             f"{entry['logits_difference']:.1e}",
             f"{entry['gradient_difference']:.1e}",
             entry["compared_with"],
