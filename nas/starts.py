@@ -40,15 +40,17 @@ def named(start_from: str | Sequence[Given]) -> tuple[tuple[Given, Architecture 
     Raises:
         NasError, ArchitectureError: nothing of this name, or a damaged file.
     """
-    given = [name.strip() for name in start_from.split(",")] if isinstance(start_from, str) else start_from
-    return tuple((what, _found(what)) for what in given if what != "")
+    if isinstance(start_from, str):
+        start_from = [name.strip() for name in start_from.split(",")] if start_from else ()
+    return tuple((what, _found(what)) for what in start_from)
 
 
 def _found(what: Given) -> Architecture | None:
     if isinstance(what, Architecture):
         return what
-    if not isinstance(what, str):
-        raise NasError(f"a search starts from names and Architectures, given {type(what).__name__}")
+    if not isinstance(what, str) or not what:
+        given = "an empty name" if what == "" else type(what).__name__
+        raise NasError(f"a search starts from names and Architectures, given {given}")
     return None if what.startswith(TRIAL) else find_architecture(what)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,6 +81,22 @@ def test_the_form_gives_finite_logits(name: str) -> None:
         logits = network(torch.randn(2, 3, 32, 32))
     assert logits.shape == (2, 4)
     assert logits.isfinite().all()
+
+
+def test_the_documented_costs_are_the_current_ones() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    documented = {row[0]: row[1:] for row in rows if row[0] in QUICK}
+    assert len(documented) >= 5
+    for name, (resolution, there, at_32, smallest) in documented.items():
+        published = reference(name, num_classes=10)
+        assert published.resolution == int(resolution)
+        assert f"{cost(published).macs / 1e6:,.0f}" == there
+        assert f"{cost(cifar_form(published, 32)).macs / 1e6:,.0f}" == at_32
+        assert cost(cifar_form(published, int(smallest))).macs > 0
+        if smallest != "1":
+            with pytest.raises(ArchitectureError):
+                cost(cifar_form(published, int(smallest) - 1))
 
 
 def test_a_name_is_not_made_up() -> None:

@@ -162,6 +162,7 @@ def test_a_trial_of_no_other_study_is_refused(storage: str) -> None:
 
 def test_something_else_than_names_and_architectures_is_refused(storage: str) -> None:
     assert "given dict" in refused(storage, start_from=[{"stages": []}])
+    assert "given an empty name" in refused(storage, start_from="mnasnet0_5,")
 
 
 # Samplers and the other readers of a study
