@@ -31,9 +31,11 @@ FROM_MINUS_ONE_TO_ONE = ("googlenet", "inception_v3")
 """References whose published weights want images from -1 to 1: their mean and standard deviation are 0.5. Torchvision
 normalises them as ImageNet's and undoes that in the network (`transform_input`)."""
 
+OURS = ("stem.", "stages.", "head.")  # how names of our tensors begin, and torchvision's do not
 CLASSIFIER = 2  # the last tensors of a network's state: weight and bias
 
 State = Mapping[str, Tensor]
+Moments = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class Start:
     architecture: Architecture
     origin: Mapping[str, str]
     state: State = field(repr=False)
-    moments: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    moments: Moments | None = None
     resolution: int | None = None
 
     def side(self, dataset: str, resolution: int | None) -> int | None:
@@ -176,9 +178,9 @@ def from_file(what: Architecture | str, found: Architecture, file: str | Path) -
     state, digest = read_state(file)
     origin = {"file": Path(file).name, "sha256": digest}
     shown = repr(str(file))
-    forms = (found, cifar_form(found, 32)) if isinstance(what, str) and what in REFERENCES else (found,)
-    nearest = max(forms, key=lambda form: len(state.keys() & outline(form).state_dict()))
-    if state.keys() & outline(nearest).state_dict():
+    if any(name.startswith(OURS) for name in state):
+        forms = (found, cifar_form(found, 32)) if isinstance(what, str) and what in REFERENCES else (found,)
+        nearest = max(forms, key=lambda form: len(state.keys() & outline(form).state_dict()))
         return _own(shown, nearest, state, origin, Path(file))
     if isinstance(what, str) and what in published_names():
         return _torchvision(what, shown, state, origin)
@@ -193,12 +195,16 @@ def _torchvision(name: str, shown: str, state: State, origin: Mapping[str, str])
         state = load_torchvision(name, state)
     except ArchitectureError as error:
         raise NasError(f"{shown}: {error}") from None
-    preset = _weights(name).transforms()
     architecture = reference(name, num_classes=_classes(state))
-    moments = (0.5,) * 3 if name in FROM_MINUS_ONE_TO_ONE else tuple(preset.mean)
-    deviations = (0.5,) * 3 if name in FROM_MINUS_ONE_TO_ONE else tuple(preset.std)
-    state = _usable(shown, state, architecture)
-    return Start(shown, architecture, origin, state, (moments, deviations), preset.crop_size[0])
+    return Start(shown, architecture, origin, _usable(shown, state, architecture), *preparation(name))
+
+
+def preparation(name: str) -> tuple[Moments, int]:
+    """How images are prepared for torchvision's weights of a reference: mean and standard deviation, and their side."""
+    preset = _weights(name).transforms()
+    published = (tuple(preset.mean), tuple(preset.std))
+    halves = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    return halves if name in FROM_MINUS_ONE_TO_ONE else published, preset.crop_size[0]
 
 
 def _own(shown: str, architecture: Architecture, state: State, origin: Mapping[str, str], file: Path) -> Start:
@@ -233,7 +239,8 @@ def _usable(shown: str, state: State, architecture: Architecture) -> State:
         NasError: some are of another kind, NaN or infinite; the first three are named.
     """
     expected = outline(architecture).state_dict()
-    kinds = [name for name in expected if expected[name].is_floating_point() != state[name].is_floating_point()]
+    # A counter may be a float: some files hold everything in one type.
+    kinds = [name for name in expected if not _fits(state[name], expected[name])]
     if kinds:
         raise NasError(f"{shown}: tensors of another kind, such as {kinds[0]} of {state[kinds[0]].dtype}")
     state = {name: state[name].to(expected[name].dtype).contiguous() for name in expected}
@@ -241,6 +248,10 @@ def _usable(shown: str, state: State, architecture: Architecture) -> State:
     if wrong:
         raise NasError(f"{shown} holds weights that are NaN or infinite: {', '.join(wrong[:3])}")
     return state
+
+
+def _fits(given: Tensor, expected: Tensor) -> bool:
+    return given.is_floating_point() or not (given.is_complex() or expected.is_floating_point())
 
 
 def _repeated(data: Dataset, channels: int) -> Dataset:

@@ -87,6 +87,8 @@ def train(
         RunError: the training diverged, ran out of memory or was stopped.
     """
     load_plugins()
+    if boost is not None and (pretrained or weights is not None):
+        raise NasError("--boost gives the first layer other channels than the weights have: leave one out")
     recipe = make_recipe(
         epochs=epochs,
         batch_size=batch_size,
@@ -112,8 +114,6 @@ def train(
     form = form_of(architecture, wanted) if isinstance(architecture, str) else None
     if form == "cifar":
         say(form_line(wanted))
-    if boost is not None and start is not None:
-        raise NasError("--boost gives the first layer other channels than the weights have: leave one out")
     if boost is not None:
         wanted = boosted(wanted, learner=boost)
     counted = cost(wanted)
