@@ -99,11 +99,13 @@ def by_number(connection: Connection, study_id: str, trial_number: int) -> Evalu
 
 def best(connection: Connection, study_id: str) -> Evaluation | None:
     """The first of the leaderboard's COMPLETE evaluations, else of its PRUNED ones."""
-    scored = _select_evaluation().where(EvaluationRow.study_id == study_id, EvaluationRow.val_accuracy.is_not(None))
+    accuracy = EvaluationRow.val_accuracy
     for status in (COMPLETE, PRUNED):
-        query = scored.where(EvaluationRow.status == status).order_by(*BEST_FIRST).limit(1)
-        if (row := connection.execute(query).one_or_none()) is not None:
-            return Evaluation(**row._mapping)
+        these = (EvaluationRow.study_id == study_id, EvaluationRow.status == status, accuracy.is_not(None))
+        highest = connection.scalar(select(accuracy).where(*these).order_by(accuracy.desc()).limit(1))
+        if highest is not None:
+            query = _select_evaluation().where(*these, accuracy >= highest).order_by(*BEST_FIRST).limit(1)
+            return Evaluation(**connection.execute(query).one()._mapping)
     return None
 
 

@@ -59,6 +59,8 @@ class ArchitectureRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     json: Mapped[str] = mapped_column(long_text())
 
+    __table_args__ = (Index("ix_nas_architecture_cost", "digest", "params", "macs", "activations"), MYSQL_TABLE)
+
 
 class EvaluationRow(Base):
     """One training of one architecture; trial_number is Optuna's, informative and not unique by contract."""

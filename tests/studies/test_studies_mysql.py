@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, make_url, text
-from study_records import SETTINGS, start
+from study_records import SETTINGS, digest_of, start
 from study_store_contract import StoreContract
 
-from studies import StoreError, StoreUnavailable, StudyStore
+from studies import StoreError, StoreUnavailable, StudyStore, leaderboard
+from studies.ranking import best_at_each_cost, rank_queries
 from studies.schema import VERSION_TABLE
-from studies.tables import Base
+from studies.tables import ArchitectureRow, Base, EvaluationRow, table
 
 pytestmark = pytest.mark.database
 
@@ -207,3 +208,58 @@ def test_a_schema_that_another_process_makes_is_waited_for(
 def test_the_end_of_the_lock_is_not_left_to_the_pool(mysql_url: str, admin: Engine) -> None:
     with StudyStore(mysql_url), admin.connect() as connection:
         assert connection.scalar(text("SELECT IS_FREE_LOCK(CONCAT('nas_', MD5(DATABASE())))"))
+
+
+# Ranking
+
+
+@pytest.fixture
+def many(mysql_url: str) -> Iterator[tuple[StudyStore, str]]:
+    """A study of 2,000 evaluations and its id."""
+    with StudyStore(mysql_url) as store:
+        study = store.open_study("many", SETTINGS)
+        start(store, study, 0)
+        with store.engine.begin() as connection:
+            evaluation = dict(connection.execute(table(EvaluationRow).select()).mappings().one())
+            architecture = dict(connection.execute(table(ArchitectureRow).select()).mappings().one())
+            evaluation |= {"status": "COMPLETE"}
+            rows = [
+                {"id": str(number), "digest": digest_of(str(number)), "trial_number": number, "params": number % 97 + 1}
+                | {"val_accuracy": (number * 7919 % 2000) / 2000}
+                for number in range(1, 2000)
+            ]
+            connection.execute(
+                table(ArchitectureRow).insert(), [architecture | only(architecture, row) for row in rows]
+            )
+            connection.execute(table(EvaluationRow).insert(), [evaluation | only(evaluation, row) for row in rows])
+        yield store, study.id
+
+
+def only(columns: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name in columns}
+
+
+def rows_read(store: StudyStore) -> int:
+    """How many rows the store's session has made the server read so far."""
+    with store.reading() as connection:
+        return sum(int(row[1]) for row in connection.execute(text("SHOW SESSION STATUS LIKE 'Handler_read%'")))
+
+
+def test_the_best_are_found_without_reading_the_study(many: tuple[StudyStore, str]) -> None:
+    store, study_id = many
+    before = rows_read(store)
+    assert len(leaderboard(store, study_id, 10)) == 10
+    best = store.best(study_id)
+    assert best is not None
+    assert best.val_accuracy == 1999 / 2000
+    assert rows_read(store) - before < 200
+
+
+def test_a_ranking_does_not_read_the_architectures_text(many: tuple[StudyStore, str]) -> None:
+    store, study_id = many
+    with store.reading() as connection:
+        for query in (best_at_each_cost(study_id, "params"), *(query for query, _ in rank_queries(study_id))):
+            sql = str(query.compile(store.engine, compile_kwargs={"literal_binds": True})).replace("%", "%%")
+            plan = {row.table: row for row in connection.exec_driver_sql(f"EXPLAIN {sql}")}
+            assert plan["nas_architecture"].key == "ix_nas_architecture_cost"
+            assert "Using index" in plan["nas_architecture"].Extra

@@ -129,7 +129,7 @@ def test_a_full_disk_is_said_in_one_line(sqlite_url: str) -> None:
 
 def test_a_ranking_follows_its_index_and_sorts_only_ties(sqlite_url: str) -> None:
     with StudyStore(sqlite_url) as store, store.reading() as connection:
-        for query in rank_queries("study"):
+        for query, _ in rank_queries("study"):
             sql = query.limit(10).compile(store.engine, compile_kwargs={"literal_binds": True})
             steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
             assert "INDEX ix_nas_evaluation_rank (study_id=? AND status=? AND val_accuracy" in steps[0]
