@@ -30,8 +30,8 @@ from studies import (
     leaderboard,
     pareto_front,
 )
-from studies.schema import VERSION_TABLE, include_name
-from studies.tables import Base
+from studies.schema import HEAD, VERSION_TABLE, include_name
+from studies.tables import ArchitectureRow, Base, table
 
 NAN = float("nan")
 
@@ -372,6 +372,19 @@ class StoreContract:
             connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
         with pytest.raises(StoreError, match=r"newer nas \(its schema is 9999, ours \d+\); upgrade nas"):
             StudyStore(url)
+
+    @pytest.mark.parametrize("died", [False, True])
+    def test_an_older_schema_is_brought_up_to_date(self, url: str, died: bool) -> None:
+        """Also where a process died between the change and the writing of the revision."""
+        with StudyStore(url) as store, store.engine.begin() as connection:
+            if not died:
+                [index] = table(ArchitectureRow).indexes
+                index.drop(connection)
+            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0001'"))
+        with StudyStore(url) as store, store.engine.connect() as connection:
+            assert connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) == HEAD
+            found = [index["name"] for index in inspect(connection).get_indexes("nas_architecture")]
+        assert found == ["ix_nas_architecture_cost"]
 
     def test_a_store_travels_to_a_spawned_process(self, store: StudyStore, study: Study) -> None:
         with pickle.loads(pickle.dumps(store)) as copy:
