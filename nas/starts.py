@@ -57,18 +57,16 @@ def _found(what: Given) -> Architecture | None:
 def starts(
     found: Sequence[tuple[Given, Architecture | None]], data: Dataset, limits: Limits, store: StudyStore, study: str
 ) -> tuple[Start, ...]:
-    """The found architectures for these data, each network once.
+    """The found architectures for these data.
 
     `trial:17` is a trial of the newest study beside the one that starts, so that the same command resumes it.
 
     Raises:
         NasError: one is over the limits, does not fit the data, or there is no such trial.
     """
-    made: dict[str, Start] = {}
-    for what, architecture in found:
-        start = _start(what, architecture or _trial(str(what), store, study), data, limits)
-        made.setdefault(start.digest, start)
-    return tuple(made.values())
+    return tuple(
+        _start(what, architecture or _trial(str(what), store, study), data, limits) for what, architecture in found
+    )
 
 
 def _start(what: Given, architecture: Architecture, data: Dataset, limits: Limits) -> Start:

@@ -108,13 +108,15 @@ def test_every_kind_of_change_comes_and_groups_are_fitted_to_it() -> None:
         old, new = MIXED.stages[places[0]], after.stages[places[0]]
         fields = {key for key, value in new.block if value != getattr(old.block, key)}
         assert len(fields - {"groups"}) + (new.depth != old.depth) == 1
-        for place in places[1:]:  # behind a change of width
+        found |= {"groups behind it"} if places[1:] else set()
+        for place in places[1:]:
             assert after.stages[place].block == MIXED.stages[place].block.model_copy(
                 update={"groups": after.stages[place].block.groups}  # type: ignore[attr-defined]
             )
         found |= fields | ({"deeper" if new.depth > old.depth else "shallower"} if new.depth != old.depth else set())
     assert found >= {
         "deeper", "shallower", "width", "growth_rate", "kernel_size", "expansion", "squeeze_excite", "activation",
+        "groups behind it",
     }  # fmt: skip
 
 
