@@ -110,7 +110,8 @@ def test_fine_tuning_freezes_the_trunk_first_and_then_learns_at_a_lower_rate(epo
     assert 1 <= recipe.frozen_epochs <= max(1, epochs / 4)
     frozen, whole = recipe.frozen_phase(), recipe.open_phase()
     assert (frozen.epochs + whole.epochs, frozen.frozen_epochs, whole.frozen_epochs) == (epochs, 0, 0)
-    assert whole.learning_rate < frozen.learning_rate <= scratch.learning_rate
+    assert whole.learning_rate < scratch.learning_rate
+    assert frozen.learning_rate == pytest.approx(10 * whole.learning_rate)
     assert whole.weight_decay < scratch.weight_decay
     assert fine_tuning(scratch, 0.3).open_phase().learning_rate == 0.3
 
