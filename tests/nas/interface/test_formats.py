@@ -24,7 +24,7 @@ import nas
 from nas.errors import NasError, RunError
 from nas.formats import MAX_ONNX_BYTES, Converted, convert
 from nas.trained import TrainedNetwork
-from searchspace import Architecture, Head, Stage, reference
+from searchspace import Architecture, Head, Stage, reference, scale
 from searchspace.blocks import (
     BLOCKS,
     ChannelBoost,
@@ -90,6 +90,7 @@ def by_the_file_alone(file: Path, pixels: Tensor) -> Tensor:
 
 def require_equal(network: TrainedNetwork, file: Path) -> Converted:
     written = convert(network, file)
+    largest = 0.0
     for count in (1, 2, 5):
         pixels = pixels_of(network, count)
         with torch.inference_mode():
@@ -97,7 +98,8 @@ def require_equal(network: TrainedNetwork, file: Path) -> Converted:
         assert found.shape == (count, network.architecture.classes)
         assert expected.abs().max() > 0.01
         assert (found - expected).abs().max() <= 1e-4 * expected.abs().max(), count
-    assert written.largest_logit_difference < 1e-2
+        largest = max(largest, expected.abs().max().item())
+    assert written.largest_logit_difference <= 1e-3 * largest
     assert (written.bytes, written.sha256) == (file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
     return written
 
@@ -120,7 +122,8 @@ def test_the_mixed_network_has_a_block_of_every_family() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LINEAGES)
 def test_a_reference_of_every_lineage_gives_equal_logits(name: str, tmp_path: Path) -> None:
-    architecture = reference(name, num_classes=10)
+    """A quarter as wide: what torch has to say is the same, at a sixteenth of the memory."""
+    architecture = scale(reference(name, num_classes=10), width=0.25)
     network = trained_network(architecture.changed(resolution=min(96, architecture.resolution)))
     require_equal(network, tmp_path / "net.onnx")
     require_equal(network, tmp_path / "net.pt2")
