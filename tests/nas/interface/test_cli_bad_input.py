@@ -244,7 +244,15 @@ def test_databases_that_cannot_be_used(tmp_path: Path, searched: Searched) -> No
         assert "text.db" in refused(*verb, "--storage", f"sqlite:///{tmp_path}/text.db")
     (tmp_path / "cut.db").write_bytes((searched.folder / "nas.db").read_bytes()[:20_000])
     refused("rank", "--storage", f"sqlite:///{tmp_path}/cut.db")
-    for url in ("nonsense", "oracle://u:hunter2@h/d", "mysql://u:hunter2@h", "sqlite://", "postgresql://u:hunter2@[::1", "://", "\x1b[31m"):
+    for url in (
+        "nonsense",
+        "oracle://u:hunter2@h/d",
+        "mysql://u:hunter2@h",
+        "sqlite://",
+        "postgresql://u:hunter2@[::1",
+        "://",
+        "\x1b[31m",
+    ):
         assert "hunter2" not in refused("rank", "--storage", url)
 
 
