@@ -16,16 +16,15 @@ from searchspace.references.weights import TORCHVISION
 
 # Without the auxiliary classifier that torchvision's count holds.
 INCEPTION_V3 = 23_834_568
-# They take a second or two each to be counted.
-DEEP = (
-    *("inception_resnet_v2", "resnet101", "resnet152", "resnext101_32x8d", "wide_resnet101_2"),
-    *("densenet161", "densenet169", "densenet201", "efficientnet_v2_s"),
-    *(f"efficientnet_b{number}" for number in range(1, 8)),
+# One of each lineage; others take longer to be counted.
+QUICK = (
+    *("lenet5", "alexnet", "vgg11_bn", "googlenet", "inception_v3", "resnet18", "resnet20", "wrn_16_8"),
+    *("densenet121", "mobilenet_v2", "mnasnet0_5", "efficientnet_b0"),
 )
 
 
 def quick_or_slow(names: Iterable[str]) -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name for name in names]
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 @pytest.mark.parametrize("name", quick_or_slow(TORCHVISION))
