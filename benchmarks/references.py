@@ -101,18 +101,17 @@ def images(name: str, count: int, pixels: int | None = None) -> Tensor:
     return torch.randn(count, reference(name).channels, side, side, dtype=torch.float64, generator=generator)
 
 
-def paired(name: str, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The other network's tensors under our names: torchvision's by its names, others by their order."""
-    if name in TORCHVISION:
-        return load_torchvision(name, state_dict)
-    return dict(zip(outline(reference(name)).state_dict(), state_dict.values(), strict=True))
+def paired(name: str, network: nn.Module, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The other network's tensors under the names of ours: torchvision's by its names, others by their order."""
+    tensors = load_torchvision(name, state_dict) if name in TORCHVISION else state_dict
+    return dict(zip(network.state_dict(), tensors.values(), strict=True))
 
 
 def ours(name: str, state_dict: dict[str, Tensor], classes: int | None = None, **changes: Any) -> nn.Module:
     """The reference of this name with the other network's weights, in float64 and eval mode; `changes` are controls."""
     architecture = reference(name, num_classes=classes).changed(**changes)
     network = outline(architecture).double().to_empty(device="cpu").eval()
-    network.load_state_dict(paired(name, state_dict))
+    network.load_state_dict(paired(name, network, state_dict))
     return network
 
 
@@ -133,7 +132,7 @@ def compare(name: str, network: nn.Module, theirs: nn.Module, pixels: int | None
     by_chance = [_logits_by_chance(whose, x) for whose in (network, theirs)]
     for whose in (network, theirs):
         _backward(whose, x)
-    pairs = paired(name, theirs.state_dict(keep_vars=True))
+    pairs = paired(name, network, theirs.state_dict(keep_vars=True))
     return Differences(
         logits=in_eval,
         gradient=_gradient_difference(network, pairs),
