@@ -3,8 +3,9 @@
     python benchmarks/classical.py --images FOLDER [--count 10000] [--epochs resnet20=10,...] [--seeds 0]
 
 The other implementations are torchvision's MobileNetV2, its first convolution at stride 1 as the CIFAR form has it, and
-the plain modules of `plain_networks.py`. Each starts from its own initial weights; loop, recipe, images and their order
-are the same. One JSON line a training; `--markdown` prints the table of docs/benchmarks.md from such lines.
+the plain modules of `plain_networks.py`. Both start from the other implementation's initial weights; loop, recipe,
+images and their order are the same. One JSON line a training; `--markdown` prints the table of docs/benchmarks.md from
+such lines.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ from plain_networks import PLAIN
 from torch import nn
 from torchvision.models import mobilenet_v2
 
-from nas.architectures import fitted
-from nas.training.data import Dataset, load_dataset
+from nas.training.data import Dataset, Split, load_dataset
 from nas.training.device import describe_device, pick_device
 from nas.training.evaluate import Preprocess, accuracy
 from nas.training.loop import train
@@ -45,21 +45,29 @@ OTHERS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def ours(name: str, data: Dataset) -> nn.Module:
+def started(name: str, implementation: str, data: Dataset, seed: int) -> nn.Module:
+    """A network with the initial weights of the other implementation; tensors stand in one order in both."""
+    torch.manual_seed(seed)
+    other = OTHERS[name](len(data.classes))
+    if implementation == "other":
+        return other
     architecture = cifar_form(reference(name), data.resolution)
-    return build(fitted(architecture, data, resolution=data.resolution))
+    network = build(architecture.changed(classes=len(data.classes), channels=data.channels))
+    network.load_state_dict(dict(zip(network.state_dict(), other.state_dict().values(), strict=True)))
+    return network
 
 
-def measure(name: str, implementation: str, data: Dataset, epochs: int, seed: int) -> dict:
+def measure(name: str, implementation: str, data: Dataset, recipe: Recipe, seed: int, tested: int) -> dict:
     """Train one implementation and score it on validation and test images."""
     device = data.train.images.device
-    torch.manual_seed(seed)
-    network = (ours(name, data) if implementation == "ours" else OTHERS[name](len(data.classes))).to(device)
-    started = time.monotonic()
-    recipe = Recipe(epochs=epochs)
+    network = started(name, implementation, data, seed).to(device)
+    begun = time.monotonic()
     scores = list(train(network, data, recipe, seed=seed, resolution=data.resolution))
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - begun
     test = data.read_test()
+    assert test is not None, "the data have no test split"
+    chosen = torch.arange(0, len(test), max(1, len(test) // tested), device=device)
+    test = Split(test.images[chosen], test.labels[chosen])
     preprocess = Preprocess(data, data.resolution, device)
     return {
         "case": "classical networks",
@@ -67,10 +75,12 @@ def measure(name: str, implementation: str, data: Dataset, epochs: int, seed: in
         "implementation": implementation,
         "seed": seed,
         "params": sum(parameter.numel() for parameter in network.parameters()),
-        "epochs": epochs,
+        "epochs": recipe.epochs,
+        "precision": "bfloat16" if recipe.bfloat16 else "float32",
         "images": len(data.train),
+        "test_images": len(test),
         "val_accuracy": scores[-1].val_accuracy,
-        "test_accuracy": None if test is None else accuracy(network, test, preprocess),
+        "test_accuracy": accuracy(network, test, preprocess),
         "seconds": round(seconds, 1),
         "device": describe_device(device),
         "torch": torch.__version__,
@@ -79,11 +89,11 @@ def measure(name: str, implementation: str, data: Dataset, epochs: int, seed: in
 
 def markdown(lines: list[dict]) -> str:
     """One row a network: test accuracies of both implementations, seed by seed, and the difference of their means."""
-    rows = ["| network | params | epochs | ours | plain | difference |", "|---|--:|--:|--:|--:|--:|"]
+    rows = ["| network | params | epochs | ours | other | difference |", "|---|--:|--:|--:|--:|--:|"]
     for name in dict.fromkeys(line["network"] for line in lines):
         mine, theirs = (
             [line for line in lines if (line["network"], line["implementation"]) == (name, side)]
-            for side in ("ours", "plain")
+            for side in ("ours", "other")
         )
         params = {line["params"] for line in mine + theirs}
         if len(params) > 1:
@@ -101,8 +111,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000, help="images, a tenth of them for validation")
     parser.add_argument("--epochs", default="", help="such as resnet20=20,mobilenet_v2=5")
     parser.add_argument("--networks", default=",".join(OTHERS))
-    parser.add_argument("--implementations", default="ours,plain")
+    parser.add_argument("--implementations", default="ours,other")
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--test-images", type=int, default=10_000)
+    parser.add_argument("--float32", action="store_true", help="no bfloat16")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--markdown", action="store_true", help="read JSON lines from standard input, print the table")
     arguments = parser.parse_args()
@@ -116,7 +128,9 @@ def main() -> None:
     for name in arguments.networks.split(","):
         for seed in map(int, arguments.seeds.split(",")):
             for implementation in arguments.implementations.split(","):
-                print(json.dumps(measure(name, implementation, data, epochs[name], seed)), flush=True)
+                recipe = Recipe(epochs=epochs[name], bfloat16=not arguments.float32)
+                line = measure(name, implementation, data, recipe, seed, arguments.test_images)
+                print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
