@@ -13,10 +13,12 @@ from sqlalchemy import create_engine, make_url, text
 # Two torch processes with default threads slow each other fourfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+LONG = ("test_readme.py", "test_spaces_properties.py", "test_references.py")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a CUDA device skip, visibly, where there is none; the README's two minutes begin while others run."""
-    items.sort(key=lambda item: item.path.name != "test_readme.py")
+    """Tests of a CUDA device skip, visibly, where there is none; files that take minutes begin while others run."""
+    items.sort(key=lambda item: item.path.name not in LONG)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
