@@ -45,8 +45,8 @@ def reference(
     """
     if name not in REFERENCES:
         near = difflib.get_close_matches(name, REFERENCES, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise SpaceError(f"no reference named {name!r}: {hint}known are {', '.join(REFERENCES)}")
+        hint = f"did you mean {near[0]!r}?" if near else "resnet18, densenet121 and efficientnet_b0 are such names;"
+        raise SpaceError(f"no reference named {name!r}: {hint} docs/references.md lists all {len(REFERENCES)}")
     fields = {"classes": num_classes, "channels": channels, "resolution": resolution}
     given = {field: value for field, value in fields.items() if value is not None}
     return REFERENCES[name]().changed(name=name, **given)
