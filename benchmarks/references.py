@@ -230,7 +230,8 @@ how often, and the momentum of the statistics are the same. A difference of 0 is
 
 Parameters and multiply-adds (MACs, which torchvision calls GFLOPs) are those of the published size of images. Published
 ones are those of torchvision's weights at their crop size; of other networks, the parameters of public code and MACs
-where somebody printed them: timm, Li et al. 2017 and He et al. 2018 (pruned ResNets). `efficientnet_b1` to `b7` are
+where somebody printed them: timm, Li et al. 2017 and He et al. 2018 (pruned ResNets), quoted
+without a second look at the source. `efficientnet_b1` to `b7` are
 `efficientnet_b0`, scaled. Torchvision counts the auxiliary classifier of its `inception_v3`, which has 3,326,696
 parameters and helps only while training; the references leave auxiliary classifiers out.
 
