@@ -8,10 +8,10 @@ from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from searchspace.architecture import Architecture
 from searchspace.errors import ArchitectureError, one_line
+from searchspace.meta import MacCounter, ShapesAlone
 from searchspace.network import MAX_PARAMS, Network, outline
 
 LARGEST_TRIED = 1024  # pixels, in the search for the smallest images that a network takes
@@ -54,11 +54,11 @@ def _count(architecture: Architecture, max_params: int) -> Cost:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(add)
-    counter = FlopCounterMode(display=False)
+    counter = MacCounter()
     with torch.no_grad(), counter:
         forward(network)
     params = sum(parameter.numel() for parameter in network.parameters())
-    return Cost(params, counter.get_total_flops() // 2, activations)
+    return Cost(params, counter.macs, activations)
 
 
 class TooSmall(ArchitectureError):
@@ -115,5 +115,5 @@ def smallest_resolution(network: Network) -> int | None:
 
 
 def _pass_image(network: Network, resolution: int) -> None:
-    with torch.no_grad():
+    with torch.no_grad(), ShapesAlone():
         network(torch.empty(1, network.architecture.channels, resolution, resolution, device="meta"))

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import partial
 
 from torch import nn
-from torchvision.ops import Conv2dNormActivation, SqueezeExcitation, StochasticDepth
+from torchvision.ops import SqueezeExcitation, StochasticDepth
 
+from searchspace.cpu import GlobalAveragePool, StridedDepthwise
 from searchspace.record import ActivationName, NormName
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -59,19 +60,15 @@ def convolution(
     activation: ActivationName = "none",
 ) -> nn.Sequential:
     """Convolution, normalisation, activation; `padding=None` keeps the size at stride 1 for odd kernels."""
-    layers = Conv2dNormActivation(
-        in_channels,
-        width,
-        kernel_size,  # pyright: ignore[reportArgumentType]  # torchvision's annotation misses the pair its code handles
-        stride,
-        padding,
-        groups,
-        norm_layer=norm,  # pyright: ignore[reportArgumentType]  # any callable from channels to a module is called so
-        activation_layer=activation_layer(activation),  # pyright: ignore[reportArgumentType]
-        dilation=dilation,
-        inplace=None,
-        bias=bias,
-    )
+    height, breadth = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    if padding is None:
+        padding = ((height - 1) // 2 * dilation, (breadth - 1) // 2 * dilation)
+    kind = StridedDepthwise if groups == in_channels > 1 and stride > 1 else nn.Conv2d
+    layers = nn.Sequential(kind(in_channels, width, (height, breadth), stride, padding, dilation, groups, bias))
+    if norm is not None:
+        layers.append(norm(width))
+    if (named := activation_layer(activation)) is not None:
+        layers.append(named())
     initialise(layers)
     return layers
 
@@ -82,6 +79,7 @@ def squeeze_excite(channels: int, ratio: float, of: int, name: ActivationName) -
         return nn.Identity()
     inner = nn.ReLU if name == "none" else ACTIVATIONS[name]
     layer = SqueezeExcitation(channels, max(1, int(ratio * of)), activation=inner)
+    layer.avgpool = GlobalAveragePool()
     initialise(layer)
     return layer
 

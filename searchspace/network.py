@@ -13,8 +13,10 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from searchspace.architecture import Architecture, Head, Stage
 from searchspace.blocks import BlockContext
+from searchspace.cpu import GlobalAveragePool
 from searchspace.errors import TooLarge
 from searchspace.layers import Normalised, activation, norm_layer
+from searchspace.meta import Unfilled
 
 MAX_PARAMS = 1_000_000_000
 
@@ -76,12 +78,17 @@ class Classifier(nn.Module):
         self.blocks = nn.Sequential(*(builder.stage(stage) for stage in head.blocks))
         norm = builder.norm(head.norm)
         self.norm = nn.Identity() if norm is None else Normalised(builder.channels, norm, head.activation)
-        pool = nn.AdaptiveAvgPool2d if head.pool == "average" else nn.AdaptiveMaxPool2d
-        self.pool = pool(head.pool_size)
+        self.pool = _pool(head)
         self.classifier = nn.Sequential(*_linear_layers(head, builder.channels * head.pool_size**2, classes))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(torch.flatten(self.pool(self.norm(self.blocks(x))), 1))
+
+
+def _pool(head: Head) -> nn.Module:
+    if head.pool != "average":
+        return nn.AdaptiveMaxPool2d(head.pool_size)
+    return GlobalAveragePool() if head.pool_size == 1 else nn.AdaptiveAvgPool2d(head.pool_size)
 
 
 def _linear_layers(head: Head, features: int, classes: int) -> Iterator[nn.Module]:
@@ -125,7 +132,7 @@ def outline(architecture: Architecture, *, max_params: int = MAX_PARAMS) -> Netw
     Raises:
         TooLarge: it has more than `max_params` parameters; the building stops there.
     """
-    with torch.device("meta"), _parameter_limit(max_params):
+    with torch.device("meta"), Unfilled(), _parameter_limit(max_params):
         return Network(architecture)
 
 

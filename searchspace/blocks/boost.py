@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Self
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from searchspace.blocks.block import Block, BlockContext
+from searchspace.cpu import concatenate
 from searchspace.layers import convolution
 from searchspace.record import ActivationName, NormName, Width
 from searchspace.rounding import round_width
@@ -58,7 +58,7 @@ class BoostedChannels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # Upsampled before the adapter, where no gradient flows: bilinear gradients on CUDA differ from run to run.
         z = functional.interpolate(self.learner(x), x.shape[-2:], mode="bilinear", align_corners=False)
-        return torch.cat([x, self.adapter(z)], 1)
+        return concatenate([x, self.adapter(z)])
 
 
 def encoder(channels: int) -> nn.Sequential:

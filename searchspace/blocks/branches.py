@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from searchspace.blocks.conv import check_pool_padding, normal_pool, pooling
+from searchspace.cpu import concatenate
 from searchspace.errors import ArchitectureError
 from searchspace.layers import convolution
 from searchspace.record import ActivationName, KernelSize, Padding, Record, Width
@@ -197,7 +197,7 @@ class Branches(nn.Module):
             self.branches.append(nn.Sequential(*layers))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([branch(x) for branch in self.branches], 1)
+        return concatenate([branch(x) for branch in self.branches])
 
 
 def branch_layer(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Literal, Self
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from searchspace.blocks.block import Block, BlockContext
+from searchspace.cpu import concatenate
 from searchspace.errors import ArchitectureError
 from searchspace.layers import Normalised, convolution
 from searchspace.record import ActivationName, KernelSize, NormName, Rate, Width
@@ -84,4 +84,4 @@ class DenseLayer(nn.Module):
         self.branch = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x, self.branch(x)], 1)
+        return concatenate([x, self.branch(x)])

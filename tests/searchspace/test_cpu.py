@@ -1,0 +1,86 @@
+"""The layers that take another way on CPUs give what torch's own give, in a form that other layers are fast at."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from searchspace import Architecture, Head, Stage, build
+from searchspace.blocks import ConvLayer, Dense, Inception, MBConv, PoolLayer
+from searchspace.cpu import GlobalAveragePool, StridedDepthwise, concatenate
+
+
+def images(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    return x.contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+def gradients(module: nn.Module, x: Tensor, *, bfloat16: bool) -> list[Tensor]:
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        y = module(x)
+    y.float().square().sum().backward()
+    assert x.grad is not None
+    return [y, x.grad, *(parameter.grad for parameter in module.parameters() if parameter.grad is not None)]
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_strided_depthwise_convolution_gives_torchs_gradients(bfloat16: bool) -> None:
+    ours = StridedDepthwise(8, 8, 3, 2, 1, groups=8, bias=False)
+    torchs = nn.Conv2d(8, 8, 3, 2, 1, groups=8, bias=False)
+    torchs.load_state_dict(ours.state_dict())
+    tolerance = 0.05 if bfloat16 else 1e-5
+    pairs = zip(
+        gradients(ours, images(4, 8, 8, 8), bfloat16=bfloat16),
+        gradients(torchs, images(4, 8, 8, 8), bfloat16=bfloat16),
+        strict=True,
+    )
+    for mine, theirs in pairs:
+        torch.testing.assert_close(mine.float(), theirs.float(), rtol=tolerance, atol=tolerance)
+
+
+def test_a_strided_depthwise_convolution_is_computed_in_float32() -> None:
+    layer = StridedDepthwise(8, 8, 3, 2, 1, groups=8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(images(2, 8, 8, 8, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+def test_the_mean_over_pixels_has_torchs_value_and_a_gradient_in_the_inputs_memory_format() -> None:
+    ours = gradients(GlobalAveragePool(), images(4, 8, 6, 6), bfloat16=False)
+    torchs = gradients(nn.AdaptiveAvgPool2d(1), images(4, 8, 6, 6), bfloat16=False)
+    for mine, theirs in zip(ours, torchs, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    kept: list[Tensor] = []
+    x = images(4, 8, 6, 6)
+    inner = x * 1
+    inner.register_hook(lambda gradient: kept.append(gradient) or gradient)
+    GlobalAveragePool()(inner).sum().backward()
+    assert kept[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_parts_set_beside_each_other_get_dense_gradients() -> None:
+    parts = [images(4, channels, 6, 6) for channels in (3, 5)]
+    seen: list[Tensor] = []
+    inner = [part * 1 for part in parts]
+    joined = concatenate(inner)
+    for part in inner:
+        part.register_hook(lambda gradient: seen.append(gradient) or gradient)
+    torch.testing.assert_close(joined, torch.cat(inner, 1))
+    (joined * torch.arange(8.0)[:, None, None]).sum().backward()
+    assert [gradient.is_contiguous(memory_format=torch.channels_last) for gradient in seen] == [True, True]
+    for part, channels in zip(parts, (range(3), range(3, 8)), strict=True):
+        expected = torch.tensor([float(channel) for channel in channels])[None, :, None, None].expand_as(part)
+        assert torch.equal(part.grad, expected)
+
+
+def test_networks_are_built_of_them() -> None:
+    stages = (
+        Stage(block=MBConv(width=8, squeeze_excite=0.25), stride=2),
+        Stage(block=Dense(growth_rate=4)),
+        Stage(block=Inception(width=8, branches=((ConvLayer(width=1),), (PoolLayer(),)))),
+    )
+    network = build(Architecture(resolution=16, stages=stages, head=Head()))
+    kinds = [type(module) for module in network.modules()]
+    assert kinds.count(StridedDepthwise) == 1
+    assert kinds.count(GlobalAveragePool) == 2, "squeeze-and-excitation's and the head's"
+    assert nn.AdaptiveAvgPool2d not in kinds
