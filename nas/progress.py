@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from nas.quantities import show_count, show_duration
 from searchspace import Architecture, Cost
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 class EpochLike(Protocol):
@@ -38,13 +41,13 @@ class Progress:
         """The search begins; `deadline` is on the monotonic clock."""
 
     def trial(self, number: int, architecture: Architecture, cost: Cost, epochs: int) -> None:
-        """A trial's training begins."""
+        """A trial's training begins; several may be under way at once."""
 
-    def epoch(self, score: EpochLike) -> None:
-        """An epoch of the current trial ended."""
+    def epoch(self, number: int, score: EpochLike) -> None:
+        """An epoch of a trial ended."""
 
-    def ended(self, status: str, val_accuracy: float | None, reason: str | None) -> None:
-        """The current trial ended."""
+    def ended(self, number: int, status: str, val_accuracy: float | None, reason: str | None) -> None:
+        """A trial ended."""
 
 
 def summary(architecture: Architecture) -> str:
@@ -57,7 +60,7 @@ class _Told(Progress):
     """Keeps count; the two below show it."""
 
     def __init__(self) -> None:
-        self.budget = self.done = self.number = self.epochs = self.here = 0
+        self.budget = self.done = self.here = 0
         self.best: float | None = None
         self.started = time.monotonic()
         self.deadline: float | None = None
@@ -66,10 +69,7 @@ class _Told(Progress):
         self.budget, self.done, self.best, self.deadline = budget, done, best, deadline
         self.started = time.monotonic()
 
-    def trial(self, number: int, architecture: Architecture, cost: Cost, epochs: int) -> None:
-        self.number, self.epochs = number, epochs
-
-    def ended(self, status: str, val_accuracy: float | None, reason: str | None) -> None:
+    def ended(self, number: int, status: str, val_accuracy: float | None, reason: str | None) -> None:
         if status != "INTERRUPTED":
             self.done += 1
             self.here += 1
@@ -97,23 +97,22 @@ class PlainProgress(_Told):
         print(text, file=sys.stderr, flush=True)
 
     def trial(self, number: int, architecture: Architecture, cost: Cost, epochs: int) -> None:
-        super().trial(number, architecture, cost, epochs)
         size = f"{show_count(cost.params)} params, {show_count(cost.macs)} MACs"
         name = f"{architecture.name}, " if architecture.name else ""
         self.note(f"trial {number}: {name}{summary(architecture)}; {size}")
 
-    def ended(self, status: str, val_accuracy: float | None, reason: str | None) -> None:
-        super().ended(status, val_accuracy, reason)
+    def ended(self, number: int, status: str, val_accuracy: float | None, reason: str | None) -> None:
+        super().ended(number, status, val_accuracy, reason)
         accuracy = "" if val_accuracy is None else f" at {val_accuracy:.2%}"
         because = f" ({reason})" if reason else ""
         self.note(
-            f"trial {self.number}: {status.lower()}{accuracy}{because}; "
+            f"trial {number}: {status.lower()}{accuracy}{because}; "
             f"{self.done}/{self.budget} trials, best {self.best_text()}, about {self.left()} left"
         )
 
 
 class LiveProgress(_Told):
-    """Bars for the budget and the current trial on a terminal's standard error."""
+    """Bars for the budget and each trial under way on a terminal's standard error."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +129,7 @@ class LiveProgress(_Told):
             console=self.console,
         )
         self.total = self.bars.add_task("search", total=None, facts="")
-        self.current = self.bars.add_task("trial", total=None, facts="", visible=False)
+        self.shown: dict[int, tuple[TaskID, str]] = {}  # trial number: its bar, its size in words
 
     def __enter__(self) -> Self:
         self.bars.start()
@@ -153,23 +152,21 @@ class LiveProgress(_Told):
         self._show_total()
 
     def trial(self, number: int, architecture: Architecture, cost: Cost, epochs: int) -> None:
-        super().trial(number, architecture, cost, epochs)
-        self._size = f"{show_count(cost.params)} params, {show_count(cost.macs)} MACs"
-        self.bars.reset(
-            self.current, description=f"trial {number}", total=epochs, completed=0, facts=self._size, visible=True
-        )
+        size = f"{show_count(cost.params)} params, {show_count(cost.macs)} MACs"
+        self.shown[number] = self.bars.add_task(f"trial {number}", total=epochs, facts=size), size
 
-    def epoch(self, score: EpochLike) -> None:
-        facts = f"{self._size}, {score.val_accuracy:.2%}"
-        self.bars.update(self.current, completed=score.epoch, facts=facts)
+    def epoch(self, number: int, score: EpochLike) -> None:
+        bar, size = self.shown[number]
+        self.bars.update(bar, completed=score.epoch, facts=f"{size}, {score.val_accuracy:.2%}")
         self._show_total()
 
-    def ended(self, status: str, val_accuracy: float | None, reason: str | None) -> None:
-        super().ended(status, val_accuracy, reason)
+    def ended(self, number: int, status: str, val_accuracy: float | None, reason: str | None) -> None:
+        super().ended(number, status, val_accuracy, reason)
         accuracy = "" if val_accuracy is None else f" at {val_accuracy:.2%}"
         because = f" ({reason})" if reason else ""
-        self.note(f"trial {self.number}: {status.lower()}{accuracy}, {self._size}{because}")
-        self.bars.update(self.current, visible=False)
+        bar, size = self.shown.pop(number)
+        self.note(f"trial {number}: {status.lower()}{accuracy}, {size}{because}")
+        self.bars.remove_task(bar)
         self._show_total()
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
 from nas.candidates import INTERRUPTION, Candidate, Candidates, Exhausted
 from nas.errors import RunError
+from nas.evaluate import Evaluate, Lanes, OneLane, TrainingFailed, Unavailable, guarded
 from nas.ownership import Heartbeat, is_here, this_process
 from nas.progress import Progress
 from nas.result import SearchResult
@@ -34,19 +36,17 @@ SLOTS_AT_ONCE = 1000
 logger = logging.getLogger("nas")
 
 
-class TrainingFailed(Exception):
-    """The training raised an error that it does not foresee; the trial fails and the search goes on."""
-
-
-class Evaluate(Protocol):
-    """The outside world of a search: trains an architecture and yields a score per epoch, counted from 1."""
-
-    def __call__(self, architecture: Architecture, *, seed: int, stop: Callable[[], bool]) -> Iterator[EpochScore]: ...
+Turns = Generator[None, None, Outcome]
+"""A trial under way: every `next` is a turn, which ends where its training has nothing new to say."""
 
 
 @dataclass
 class SearchRun:
-    """One run of a search over one study; `facts` are stored with every trial."""
+    """One run of a search over one study; `facts` are stored with every trial.
+
+    Everything happens in the caller's thread, also where `lanes` lets several trials be under way at once: these take
+    turns, and none is interrupted while it writes a record.
+    """
 
     twin: TwinStudy
     candidates: Candidates
@@ -58,6 +58,7 @@ class SearchRun:
     stop: StopSignal
     progress: Progress
     weights: Path
+    lanes: Lanes = field(default_factory=OneLane)
 
     def search(self) -> SearchResult:
         """Train until something ends the search.
@@ -86,29 +87,53 @@ class SearchRun:
 
     def _trials(self) -> str:
         """Train until something ends the search; says what."""
-        failures = 0
-        while not self.stop():
-            slot = self._claim()
-            if slot is None:
-                if self._replace_abandoned():
-                    continue
-                return f"the budget of {self.budget} trials is spent"
-            try:
-                candidate = self.candidates.next(slot.slot_no, self.stop)
-            except Exhausted as error:
-                self.twin.store.release_slot(slot, "nothing new")
-                return f"nothing new is left: {error}"
-            except BaseException:
-                self.twin.store.release_slot(slot, INTERRUPTION)
-                raise
-            if candidate is None:
-                self.twin.store.release_slot(slot, INTERRUPTION)
-                continue
-            outcome = self._trial(slot, candidate)
-            failures = failures + 1 if outcome.status == FAIL else 0
-            if failures == FAILURES_IN_A_ROW:
-                raise RunError(f"{failures} trials in a row failed, the last one with: {outcome.reason}")
-        return "interrupted" if self.stop.interrupted else "the time is up"
+        running: list[Turns] = []
+        ended, full, failures = None, False, 0
+        try:
+            while running or ended is None:
+                begun = None
+                if ended is None and not full and len(running) < self.lanes.count:
+                    begun = self._begin(alone=not running)
+                    if isinstance(begun, str):
+                        ended = begun
+                    elif begun is not None:
+                        running.append(begun)
+                    else:
+                        full = bool(running)  # the budget is claimed; a trial that ends may give its slot back
+                for outcome in _turns(running):
+                    full = False
+                    failures = failures + 1 if outcome.status == FAIL else 0
+                    if failures == FAILURES_IN_A_ROW:
+                        raise RunError(f"{failures} trials in a row failed, the last one with: {outcome.reason}")
+                if running and begun is None:
+                    self.lanes.wait()
+        finally:
+            with ExitStack() as each:
+                for trial in running:
+                    each.callback(trial.close)
+        return ended
+
+    def _begin(self, alone: bool) -> Turns | str | None:
+        """A trial to train, or why there will be no more; None for none now. `alone`: no other trial is under way."""
+        if self.stop():
+            return "interrupted" if self.stop.interrupted else "the time is up"
+        slot = self._claim()
+        if slot is None:
+            if not alone or self._replace_abandoned():
+                return None
+            return None if self.stop() else f"the budget of {self.budget} trials is spent"
+        try:
+            candidate = self.candidates.next(slot.slot_no, self.stop)
+        except Exhausted as error:
+            self.twin.store.release_slot(slot, "nothing new")
+            return f"nothing new is left: {error}"
+        except BaseException:
+            self.twin.store.release_slot(slot, INTERRUPTION)
+            raise
+        if candidate is None:
+            self.twin.store.release_slot(slot, INTERRUPTION)
+            return None
+        return self._trial(slot, candidate)
 
     def _claim(self) -> Slot | None:
         """A slot of the budget; its rows are made as they are needed."""
@@ -120,7 +145,7 @@ class SearchRun:
             store.ensure_slots(study_id, min(self.budget, present + SLOTS_AT_ONCE))
         return slot
 
-    def _trial(self, slot: Slot, candidate: Candidate) -> Outcome:
+    def _trial(self, slot: Slot, candidate: Candidate) -> Turns:
         """Train one candidate and record how it ended; an error of the search itself leaves it interrupted."""
         trial, proposal = candidate.trial, candidate.proposal
         seed = derive_seed(self.seed, "trial", slot.slot_no)
@@ -135,36 +160,40 @@ class SearchRun:
         started = time.monotonic()
         try:
             with self.stop.after(2), Heartbeat(lambda: self.twin.store.beat(slot)):
-                outcome = self._train(trial, evaluation_id, proposal.architecture, seed, scores)
+                outcome = yield from self._train(trial, evaluation_id, proposal.architecture, seed, scores)
         finally:
             with self.stop.after(3):
                 outcome = _with_scores(outcome, scores, time.monotonic() - started)
                 outcome = self.twin.finish(trial, slot, evaluation_id, outcome)
         if scores and outcome.status in (COMPLETE, PRUNED):
             self._keep_best(evaluation_id, scores[-1])
-        self.progress.ended(outcome.status, scores[-1].val_accuracy if scores else None, outcome.reason)
+        self.progress.ended(trial.number, outcome.status, scores[-1].val_accuracy if scores else None, outcome.reason)
         return outcome
 
     def _train(
         self, trial: optuna.Trial, evaluation_id: str, architecture: Architecture, seed: int, scores: list[EpochScore]
-    ) -> Outcome:
+    ) -> Turns:
         """Train, record and report each epoch; the outcome without its numbers. Failed training is an outcome too."""
         try:
-            for score in _guarded(self.evaluate(architecture, seed=seed, stop=self.stop)):
-                if not math.isfinite(score.val_accuracy):
-                    raise Diverged(f"the validation accuracy was {score.val_accuracy} in epoch {score.epoch}")
-                self._record(trial, evaluation_id, score, scores)
-                if score.epoch >= self.epochs:
-                    break
-                if self.stop():
-                    return self._stopped()
-                if trial.should_prune():
-                    return Outcome(PRUNED)
+            with closing(guarded(self.evaluate(architecture, seed=seed, stop=self.stop))) as found:
+                for score in found:
+                    if score is None:
+                        yield
+                        continue
+                    if not math.isfinite(score.val_accuracy):
+                        raise Diverged(f"the validation accuracy was {score.val_accuracy} in epoch {score.epoch}")
+                    self._record(trial, evaluation_id, score, scores)
+                    if score.epoch >= self.epochs:
+                        break
+                    if self.stop():
+                        return self._stopped()
+                    if trial.should_prune():
+                        return Outcome(PRUNED)
         except Stopped:
             if scores:  # the weights are half an epoch on, and not those of the score
                 scores[-1] = replace(scores[-1], network=None)
             return self._stopped()
-        except (TakenOver, UpdateFinishedTrialError):
+        except (TakenOver, Unavailable, UpdateFinishedTrialError):
             return Outcome(INTERRUPTED, reason=INTERRUPTION)
         except (Diverged, OutOfMemory) as error:
             return Outcome(FAIL, reason=str(error))
@@ -192,7 +221,7 @@ class SearchRun:
         if score.epoch > max((earlier.epoch for earlier in scores), default=0):
             trial.report(score.val_accuracy, score.epoch)
         scores.append(score)
-        self.progress.epoch(score)
+        self.progress.epoch(trial.number, score)
 
     def _keep_best(self, evaluation_id: str, score: EpochScore) -> None:
         """Keep this trial's weights if it is among the best, and only those of the best."""
@@ -228,15 +257,14 @@ class SearchRun:
         return [slot for slot in self.twin.store.claimed_slots(self.twin.row.id) if slot.slot_no <= self.budget]
 
 
-def _guarded(scores: Iterator[EpochScore]) -> Iterator[EpochScore]:
-    """The scores, with every error of the training that nobody foresaw as TrainingFailed."""
-    try:
-        yield from scores
-    except (Diverged, OutOfMemory, Stopped):
-        raise
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        raise TrainingFailed(f"{type(error).__name__}: {lines[0]}") from error
+def _turns(running: list[Turns]) -> Iterator[Outcome]:
+    """Give each trial a turn; those that ended leave the list, and their outcomes come out."""
+    for trial in tuple(running):
+        try:
+            next(trial)
+        except StopIteration as ended:
+            running.remove(trial)
+            yield ended.value
 
 
 def _with_scores(outcome: Outcome, scores: list[EpochScore], seconds: float) -> Outcome:

@@ -11,6 +11,7 @@ import optuna
 
 from nas.candidates import Candidates
 from nas.errors import NasError
+from nas.evaluate import Evaluate
 from nas.limits import Limits
 from nas.plugins import load_plugins
 from nas.progress import Progress
@@ -18,7 +19,7 @@ from nas.pruners import make_pruner
 from nas.quantities import parse_count, parse_duration
 from nas.result import SearchResult
 from nas.samplers import make_sampler
-from nas.search_run import Evaluate, SearchRun
+from nas.search_run import SearchRun
 from nas.starts import named, starts
 from nas.stop import StopSignal
 from nas.study import TwinStudy

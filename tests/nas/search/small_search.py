@@ -99,16 +99,12 @@ class Heard(Progress):
     def __init__(self) -> None:
         self.ends: list[tuple[int, str, float | None]] = []
         self.notes: list[str] = []
-        self.number = -1
 
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def trial(self, number: int, architecture: Any, cost: Any, epochs: int) -> None:
-        self.number = number
-
-    def ended(self, status: str, val_accuracy: float | None, reason: str | None) -> None:
-        self.ends.append((self.number, status, val_accuracy))
+    def ended(self, number: int, status: str, val_accuracy: float | None, reason: str | None) -> None:
+        self.ends.append((number, status, val_accuracy))
 
 
 def optuna_trials(storage: str, study: str = "s") -> list[FrozenTrial]:

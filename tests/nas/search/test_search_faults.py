@@ -178,9 +178,9 @@ def test_a_study_killed_again_and_again_ends_with_its_budget(storage: str, kille
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 def test_sigkill_at_random_moments_loses_nothing(storage: str, tmp_path: Path, seed: int) -> None:
     class Noted(Heard):
-        def ended(self, status: str, val_accuracy: float | None, reason: str | None) -> None:
+        def ended(self, number: int, status: str, val_accuracy: float | None, reason: str | None) -> None:
             with open(tmp_path / "acknowledged", "a", encoding="utf-8") as file:
-                file.write(f"{self.number} {status} {val_accuracy}\n")
+                file.write(f"{number} {status} {val_accuracy}\n")
 
     def work() -> None:
         small_search(storage, budget=12, evaluate=Fake(pause=0.02), progress=Noted())
@@ -510,7 +510,7 @@ def test_a_worker_that_was_counted_dead_changes_nothing_any_more(storage: str) -
 
 def test_a_worker_counted_dead_in_its_last_epoch_keeps_the_slot_of_another(storage: str) -> None:
     class Late(Heard):
-        def epoch(self, score: Any) -> None:
+        def epoch(self, number: int, score: Any) -> None:
             if score.epoch == 3 and not late:
                 late.append(1)
                 with twin_study(storage) as twin:
