@@ -10,6 +10,7 @@ from searchspace.record import Fraction, Rate, Record
 
 LEARNING_RATE = {"sgd": 1.0, "adam": 8e-3}
 FINE_TUNING_RATE = {"sgd": 0.05, "adam": 1e-3}
+FINAL_EPOCHS, FINAL_CUTOUT = 100, 0.25
 YOUNGER = frozenset({"optimizer", "schedule", "plateau_factor", "plateau_patience", "frozen_epochs", "frozen_factor"})
 """Fields that the first studies were stored without; their defaults say what those did."""
 
@@ -89,6 +90,14 @@ class Recipe(Record):
         defaults = Recipe()
         same = {name for name in YOUNGER if getattr(self, name) == getattr(defaults, name)}
         return self.model_dump(exclude={"epochs"} | same)
+
+
+def final_recipe(recipe: Recipe, epochs: int | None = None) -> Recipe:
+    """The recipe for a search's winner: as a trial's, but for FINAL_EPOCHS, or `epochs`, and with cutout.
+
+    A long training sees every image often enough that a stronger augmentation pays.
+    """
+    return recipe.model_copy(update={"epochs": epochs or FINAL_EPOCHS, "cutout": FINAL_CUTOUT})
 
 
 def fine_tuning(recipe: Recipe, learning_rate: float | None = None) -> Recipe:

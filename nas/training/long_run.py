@@ -1,0 +1,113 @@
+"""What a training of hours has beside the loop: a checkpoint, several processes, a compiled network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.training.checkpoint import Checkpoint, Point, differences
+from nas.training.compiling import Forward, compiled
+from nas.training.device import describe_device, versions
+from nas.training.distributed import ALONE, Group
+
+if TYPE_CHECKING:
+    from nas.training.loop import EpochScore
+    from nas.training.optimizer import Optimizer
+
+
+@dataclass(frozen=True, eq=False)
+class LongRun:
+    """A training's surroundings, which the loop asks at four places; by default there are none, as for a trial.
+
+    `before` counts the epochs of phases that came before this one: the loop counts from 1 in each.
+    """
+
+    group: Group = ALONE
+    checkpoint: Checkpoint | None = None
+    compile: bool = False
+    say: Callable[[str], None] = lambda text: None
+    before: int = 0
+
+    @property
+    def point(self) -> Point | None:
+        """Where the training goes on, None from its beginning."""
+        return None if self.checkpoint is None else self.checkpoint.point
+
+    def forward(self, network: nn.Module, images: Tensor, bfloat16: bool) -> Forward:
+        """What the loop calls in the network's place; `images` are a batch, prepared."""
+        replica = self.group.replica(network)
+        return compiled(replica, images, bfloat16, self.say) if self.compile else replica
+
+    def done(self, optimizer: Optimizer) -> int:
+        """The epochs of this phase that a checkpoint holds, whose optimizer's state is restored."""
+        if self.point is None or self.point.epoch <= self.before:
+            return 0
+        optimizer.restore(self.point.optimizer)
+        return self.point.epoch - self.before
+
+    def keep(self, score: EpochScore, optimizer: Optimizer) -> None:
+        """Remember how the training stands after an epoch."""
+        if self.checkpoint is not None:
+            self.checkpoint.keep(replace(score, epoch=score.epoch + self.before), optimizer)
+
+    def begin(self, epochs: int) -> None:
+        """Say where the training goes on, and that it does so elsewhere.
+
+        Raises:
+            RunError: several processes see different checkpoints.
+        """
+        epoch = 0 if self.point is None else self.point.epoch
+        elsewhere = "the processes see different checkpoints: give --data-dir a folder that all machines share"
+        self.group.require_equal(epoch, elsewhere)
+        if self.checkpoint is None or self.point is None:
+            return
+        if epoch == epochs:
+            self.say(f"all {epochs} epochs are done")
+        else:
+            self.say(f"resuming at epoch {epoch + 1} of {epochs}")
+        changed = differences(self.point, self.checkpoint.place)
+        if changed:
+            self.say(f"the epochs so far ran with {changed}: an unbroken run's last bits would be others")
+
+    def kept(self, epochs: int) -> str:
+        """Write what is remembered; what a person is told of it when the training ends before its time."""
+        if self.checkpoint is None:
+            return "nothing was written"
+        if not self.group.first:
+            return "the first process says where it resumes"
+        self.checkpoint.flush()
+        if not self.checkpoint.written:
+            return "no epoch had ended, so nothing was written"
+        return f"the same command resumes at epoch {self.checkpoint.written + 1} of {epochs}"
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Write what is remembered at the end, however the block ends."""
+        try:
+            yield
+        finally:
+            if self.checkpoint is not None:
+                self.checkpoint.flush()
+
+    def forget(self) -> None:
+        """Remove the checkpoint: the result is written, or the training would fail again."""
+        if self.checkpoint is not None:
+            self.checkpoint.remove()
+
+
+TRIAL = LongRun()
+
+
+def here(device: torch.device, group: Group, compile: bool) -> dict[str, Any]:
+    """What a training's last bits depend on beside what was asked for."""
+    return {
+        "torch": versions()["torch"],
+        "device": describe_device(device),
+        "processes": group.size,
+        "compile": compile,
+    }
