@@ -19,6 +19,20 @@ def write_whole(path: Path, data: bytes) -> None:
     flush_folder(path.parent)
 
 
+def write_new(path: Path, data: bytes) -> bool:
+    """Like `write_whole`, but what has the name already stays; whether it was written."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        write_flushed(temporary, data)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    flush_folder(path.parent)
+    return True
+
+
 def write_flushed(path: Path, data: bytes) -> None:
     with open(path, "xb") as file:
         file.write(data)

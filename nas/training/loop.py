@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas.training.augment import augment
+from nas.training.batches import batches
+from nas.training.capture import CapturedStep, recorder_of
 from nas.training.data import Dataset
 from nas.training.evaluate import Preprocess, accuracy, autocast
+from nas.training.frozen import learning_mode
 from nas.training.optimizer import Optimizer
-from nas.training.precision import bfloat16_serves
+from nas.training.precision import precision_of
 from nas.training.recipe import Recipe
-from nas.training.seeds import derive_seed, generator
+from nas.training.seeds import derive_seed
 
 
 class Diverged(Exception):
@@ -29,7 +32,10 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class EpochScore:
-    """What an epoch brought. `epoch` counts from 1; seconds include the validation, images per second do not."""
+    """What an epoch brought. `epoch` counts from 1; seconds include the validation, images per second do not.
+
+    `execution` says how it was computed: precision, memory format, and on CUDA whether a graph was replayed or why not.
+    """
 
     epoch: int
     train_loss: float
@@ -38,6 +44,7 @@ class EpochScore:
     images_per_second: float
     batch_size: int
     network: nn.Module | None = None
+    execution: str = ""
 
 
 def train(
@@ -53,7 +60,7 @@ def train(
 
     Parameters that take no gradient keep their values, and modules of nothing else their statistics.
     Network and dataset are on one device. Seeds are derived for every epoch, so equal arguments give equal results on
-    one machine with the same number of threads, whatever ran before.
+    one CPU with the same number of threads, whatever ran before. Nothing waits for the device within an epoch.
 
     Raises:
         Diverged: the loss of an epoch was not finite.
@@ -62,31 +69,38 @@ def train(
     device = dataset.train.images.device
     batch_size = min(recipe.batch_size, len(dataset.train))
     steps = len(dataset.train) // batch_size
-    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    preprocess = Preprocess(dataset, resolution, device)
-    bfloat16 = recipe.bfloat16 and bfloat16_serves(network, preprocess(dataset.train.images[:1]))
+    precision = precision_of(network, dataset, recipe, resolution, batch_size)
+    network.to(memory_format=precision.memory_format)  # pyright: ignore[reportCallIssue]
+    preprocess = Preprocess(dataset, resolution, device, precision.dtype, precision.memory_format)
     optimizer = Optimizer(network, recipe, batch_size, steps * recipe.epochs)
+    loss_sum = torch.zeros((), device=device)
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        with autocast(device, precision.bfloat16):
+            output = network(images)
+        loss = functional.cross_entropy(output.float(), labels, label_smoothing=recipe.label_smoothing)
+        loss.backward()
+        optimizer.update()
+        loss_sum.add_(loss.detach())
+
+    take_step = CapturedStep(step, recorder_of(device))
     for epoch in range(1, recipe.epochs + 1):
         started = time.monotonic()
-        _learning_mode(network)
-        total = torch.zeros((), device=device)
+        learning_mode(network)
+        loss_sum.zero_()
         with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type=device.type):
             torch.manual_seed(derive_seed(seed, "layers", epoch))
-            for images, labels in _batches(dataset, recipe, batch_size, seed, epoch):
+            for images, labels in batches(dataset, recipe, preprocess, batch_size, seed, epoch):
                 if stop():
                     raise Stopped
-                with autocast(device, bfloat16):
-                    output = network(preprocess(images))
-                loss = functional.cross_entropy(output.float(), labels, label_smoothing=recipe.label_smoothing)
-                loss.backward()
-                optimizer.step()
-                total += loss.detach()
-        train_loss = total.item() / steps
+                optimizer.schedule()
+                take_step(images, labels)
+        train_loss = loss_sum.item() / steps
         trained = time.monotonic() - started
-        if not torch.isfinite(total):
+        if not math.isfinite(train_loss):
             raise Diverged(f"the loss was {train_loss} in epoch {epoch}")
         optimizer.end_epoch(train_loss)
-        score = accuracy(network, dataset.validation, preprocess, bfloat16=bfloat16)
+        score = accuracy(network, dataset.validation, preprocess, bfloat16=precision.bfloat16)
         yield EpochScore(
             epoch=epoch,
             train_loss=train_loss,
@@ -95,28 +109,5 @@ def train(
             images_per_second=steps * batch_size / trained,
             batch_size=batch_size,
             network=network,
+            execution=f"{precision}{take_step}",
         )
-
-
-def _batches(
-    dataset: Dataset, recipe: Recipe, batch_size: int, seed: int, epoch: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled, augmented batches of one epoch, made on the data's device; an incomplete last batch is left out."""
-    device = dataset.train.images.device
-    order = torch.randperm(len(dataset.train), generator=generator(device, seed, "shuffle", epoch), device=device)
-    random = generator(device, seed, "augment", epoch)
-    padding = round(recipe.crop_padding * dataset.resolution)
-    cutout = round(recipe.cutout * dataset.resolution)
-    for chosen in order.split(batch_size):
-        if len(chosen) == batch_size:
-            images, labels = dataset.train.take(chosen)
-            yield augment(images, random, padding=padding, mirror=dataset.mirror, cutout=cutout), labels
-
-
-def _learning_mode(network: nn.Module) -> None:
-    """Training mode, but evaluation mode for modules whose parameters are all frozen: their statistics stay too."""
-    network.train()
-    for module in network.modules():
-        parameters = list(module.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            module.eval()

@@ -1,36 +1,46 @@
-"""Memory that a process keeps between the steps of a training, in place of asking the system for it again."""
+"""Memory kept between steps, where the C library would give it back and fetch it again, zeroed, at every step."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import sys
+import platform
 
-MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2  # mallopt's names of them, malloc.h
+# glibc's malloc.h
+M_TRIM_THRESHOLD = -1
+M_TOP_PAD = -2
+M_MMAP_MAX = -4
 NEVER = -1  # as an unsigned number of bytes: more than any process has
-HUGE_PAGES = 14  # madvise's MADV_HUGEPAGE
-HUGE_PAGE = 2 << 20
-KEPT = 256 << 20
-RESERVED_SHARE = 8  # of the machine's memory an eighth is laid out in huge pages, when it is first used
+KEEPING = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: NEVER, M_TOP_PAD: 256 * 2**20}
+MADV_HUGEPAGE = 14  # sys/mman.h
+HUGE_PAGE = 2 * 2**20
+RESERVED_SHARE = 8  # an eighth of the machine's memory is laid out in huge pages, when it is first used
 
 
 def keep_memory() -> bool:
-    """Tell glibc to keep what is freed, in huge pages where the system gives them; whether it was told.
+    """Tell glibc to keep what is freed, in huge pages where the system has them; whether it could be told.
 
-    By default glibc returns every activation above 32 MB to the kernel, which fills it with zeros again in the next
-    step: 88,000 page faults in a step of a small MBConv network, none after this call. A process that called it does
-    not become smaller again, so it is for programs, not for libraries: the command line and workers call it. Elsewhere
-    than on Linux with glibc nothing happens.
+    Tensors above 32 MB are otherwise mapped anew in each step, page by page: a step of a small MBConv network with
+    batches of 128 images made 88,000 page faults, and none after this call. The price: the process stays as large as
+    its largest trial, until `give_back`; so it is for programs, the command line and workers, not for a library.
     """
-    if not sys.platform.startswith("linux"):
+    library = _glibc()
+    if library is None or not all(library.mallopt(name, value) for name, value in KEEPING.items()):
         return False
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "gnu_get_libc_version") or not hasattr(library, "mallopt"):
-        return False
-    done = library.mallopt(MMAP_MAX, 0) and library.mallopt(TRIM_THRESHOLD, NEVER) and library.mallopt(TOP_PAD, KEPT)
-    if done:
+    _prefer_huge_pages(library)
+    return True
+
+
+def give_back() -> None:
+    """Return to the system what is free now: between trials, of which each needs other sizes."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
         _prefer_huge_pages(library)
-    return bool(done)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def _prefer_huge_pages(library: ctypes.CDLL) -> None:
@@ -42,5 +52,5 @@ def _prefer_huge_pages(library: ctypes.CDLL) -> None:
     start = library.malloc(size)
     if start:  # not where a limit on the address space forbids it
         first = -(-start // HUGE_PAGE) * HUGE_PAGE
-        library.madvise(first, start + size - first, HUGE_PAGES)
+        library.madvise(first, start + size - first, MADV_HUGEPAGE)
         library.free(start)

@@ -10,8 +10,9 @@ import torch
 
 from nas.training import loop
 from nas.training.data import Dataset, load_dataset
+from nas.training.out_of_memory import is_out_of_memory
 from nas.training.recipe import Recipe
-from nas.training.trial import OutOfMemory, is_out_of_memory, train_architecture
+from nas.training.trial import OutOfMemory, train_architecture
 from searchspace import Architecture, Stage
 from searchspace.blocks import Conv
 
