@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from nas.training.out_of_memory import is_out_of_memory
 
 WARM_UP = 3  # steps before the capture: torch's kernels and the optimizer's moments are made in the first ones
+
+AUTOTUNED = 1000  # steps that are long enough for cudnn to look for its fastest algorithms first; not measured yet
 
 Step = Callable[..., None]
 
@@ -76,26 +79,34 @@ class CapturedStep:
 
 
 class CudaGraphs:
-    """Records on a stream of its own, as torch.cuda.CUDAGraph asks for; a replay is one launch (torch's CUDA notes)."""
+    """Records on a stream of its own, as torch.cuda.CUDAGraph asks for; a replay is one launch (torch's CUDA notes).
 
-    def __init__(self, device: torch.device) -> None:
+    `autotune` lets cudnn time its algorithms for each convolution at the first call.
+    """
+
+    def __init__(self, device: torch.device, *, autotune: bool) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)
+        self._autotune = autotune
 
     def warm_up(self, call: Callable[[], None]) -> None:
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream), self._flags():
             call()
         current.wait_stream(self._stream)
 
     def record(self, call: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
         # Other threads of a program may use CUDA meanwhile.
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"), self._flags():
             call()
         return graph.replay
 
+    def _flags(self) -> AbstractContextManager[None]:
+        return torch.backends.cudnn.flags(enabled=True, benchmark=self._autotune, allow_tf32=True)
 
-def recorder_of(device: torch.device) -> Recorder | None:
-    return CudaGraphs(device) if device.type == "cuda" else None
+
+def recorder_of(device: torch.device, steps: int) -> Recorder | None:
+    """What records a step that is taken so often; None where steps are not recorded."""
+    return CudaGraphs(device, autotune=steps >= AUTOTUNED) if device.type == "cuda" else None

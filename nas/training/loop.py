@@ -83,7 +83,7 @@ def train(
         optimizer.update()
         loss_sum.add_(loss.detach())
 
-    take_step = CapturedStep(step, recorder_of(device))
+    take_step = CapturedStep(step, recorder_of(device, optimizer.steps))
     for epoch in range(1, recipe.epochs + 1):
         started = time.monotonic()
         learning_mode(network)

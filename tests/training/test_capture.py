@@ -95,7 +95,7 @@ def test_a_training_in_a_cuda_graph_gives_what_it_gives_step_by_step(
 
     execution, captured = trained()
     assert "CUDA graph" in execution
-    monkeypatch.setattr("nas.training.loop.recorder_of", lambda device: None)
+    monkeypatch.setattr("nas.training.loop.recorder_of", lambda device, steps: None)
     execution, eager = trained()
     assert "CUDA graph" not in execution
     for name, value in captured.items():
