@@ -35,9 +35,10 @@ class Unfilled(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func in _FILLS and args:
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        given = kwargs or {}
+        if func in _FILLS:
+            return args[0] if args else given["tensor"]  # torch hands its initialisers over by name
+        return func(*args, **given)
 
 
 class ShapesAlone(TorchFunctionMode):
