@@ -125,7 +125,9 @@ def main() -> None:
 @click.option("--pruner", default="asha", show_default=True, help="asha, hyperband, median or none.")
 @click.option("--max-params", metavar="COUNT", help="Most parameters: 500k, 1M, 2.5G.")
 @click.option("--max-macs", metavar="COUNT", help="Most multiply-adds for one image: 500k, 1M, 2.5G.")
-@options(LIMIT_TRAIN, RESOLUTION, SEED, DEVICE, DATA_DIR, IMPORT, JSON)
+@options(LIMIT_TRAIN, RESOLUTION, SEED, DEVICE)
+@click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Processes that train, a trial each.")
+@options(DATA_DIR, IMPORT, JSON)
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def search(as_json: bool, modules: tuple[str, ...], quiet: bool, **settings: Any) -> None:
     """Search for the best architecture; the same command resumes, a larger --budget goes on."""

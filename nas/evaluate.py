@@ -31,7 +31,7 @@ class Lanes(Protocol):
 
 
 class OneLane:
-    """One trial after the other, trained where the search runs."""
+    """One trial after the other, trained in the search's own process."""
 
     count = 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ from nas.starts import named, starts
 from nas.stop import StopSignal
 from nas.study import TwinStudy
 from nas.training.data import default_data_dir, load_dataset
-from nas.training.device import describe_device, pick_device, versions
+from nas.training.device import pick_device, versions
 from nas.training.recipe import Recipe
-from nas.training.trial import train_architecture
 from nas.weights import weights_folder
+from nas.workers.choice import open_lanes, parse_workers, pick_devices
 from searchspace.architecture import Architecture
 from searchspace.space import Task
 from searchspace.spaces import find_space
@@ -57,6 +58,7 @@ def search(
     limit_train: int | None = None,
     resolution: int | None = None,
     device: str = "auto",
+    workers: int | str = 1,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     evaluate: Evaluate | None = None,
@@ -69,7 +71,8 @@ def search(
     `start_from` is what to train first, if nobody has: references, JSON files, export folders, `trial:17` of the newest
     other study, Architectures.
     The test split is not read. `progress=nas.make_progress()` shows what the command line does; without it nothing is
-    printed. `evaluate` replaces the training. Other processes may search the same study at the same
+    printed. `workers` processes train as many trials at once, "auto" as many as fit. `evaluate` replaces the training;
+    workers import it, so with them it is a function of a module. Other processes may search the same study at the same
     time and share the budget; within one process, a study is searched once at a time.
 
     Raises:
@@ -96,8 +99,9 @@ def search(
     found = named(start_from)
     progress = progress or Progress()
     place = pick_device(device)
+    workers = parse_workers(workers)
     folder = Path(data_dir) if data_dir is not None else default_data_dir()
-    with stop:
+    with stop, ExitStack() as ends:
         with stop.after(1):
             store = StudyStore(storage)
             data = load_dataset(dataset, data_dir=folder, seed=seed, limit_train=limit_train, resolution=resolution)
@@ -125,19 +129,21 @@ def search(
                 "data_fingerprint": data.fingerprint,
                 "space_digest": chosen_space.digest,
             }
+            lanes = open_lanes(workers, evaluate, recipe, data, pick_devices(device, place), progress.note)
+            ends.callback(lanes.close)
             twin = TwinStudy.open(store, name, settings, chosen_pruner)
-            if evaluate is None:
-                evaluate = partial(train_architecture, dataset=data.to(place), recipe=recipe)
+            ends.callback(twin.close)
         run = SearchRun(
             twin=twin,
             candidates=candidates(study=twin.study),
-            evaluate=evaluate,
+            evaluate=lanes.evaluate,
+            lanes=lanes,
             budget=budget,
             seed=seed,
             epochs=recipe.epochs,
             facts={
                 "recipe": {"training": recipe.model_dump(), "data": {**origin, "resolution": data.resolution}},
-                "device": describe_device(place),
+                "device": lanes.device,
                 "versions": versions(),
                 "fingerprint": data.fingerprint,
                 "batch_size": recipe.batch_size,
@@ -146,10 +152,7 @@ def search(
             progress=progress,
             weights=weights_folder(store, folder, twin.row.id),
         )
-        try:
-            return run.search()
-        finally:
-            twin.close()
+        return run.search()
 
 
 def make_recipe(**settings: Any) -> Recipe:

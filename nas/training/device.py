@@ -50,11 +50,11 @@ def fast_bfloat16(device: torch.device) -> bool:
     return bool(re.search(r"\b(avx512_bf16|amx_bf16)\b", text))
 
 
-def describe_device(device: torch.device) -> str:
-    """The device as people name it, with its index or thread count."""
+def describe_device(device: torch.device, threads: int | None = None) -> str:
+    """The device as people name it, with its index or thread count (by default, this process's)."""
     if device.type == "cuda":
         return f"{device} {torch.cuda.get_device_name(device)}"
-    return f"cpu {platform.machine()} ({torch.get_num_threads()} threads of {os.cpu_count()} cores)"
+    return f"cpu {platform.machine()} ({threads or torch.get_num_threads()} threads of {os.cpu_count()} cores)"
 
 
 def versions() -> dict[str, str]:
