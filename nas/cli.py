@@ -211,7 +211,15 @@ def cost(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) ->
 @main.command()
 @click.argument("architecture")
 @options(DATASET)
-@click.option("--epochs", default=10, show_default=True, type=click.IntRange(1, 100_000))
+@click.option(
+    "--recipe",
+    type=click.Choice(["trial", "final"]),
+    default="trial",
+    show_default=True,
+    help="As a trial of a search, or the long training of its winner, which the same command resumes.",
+)
+@click.option("--epochs", type=click.IntRange(1, 100_000), help="Default: 10, and 100 for --recipe final.")
+@click.option("--compile", is_flag=True, help="Train through torch.compile; with --recipe final alone.")
 @options(RECIPE, LIMIT_TRAIN, RESOLUTION, SEED, DEVICE, DATA_DIR, STORAGE, STUDY)
 @click.option(
     "--boost",

@@ -25,6 +25,7 @@ from nas.training.data import Dataset, Split, default_data_dir, load_dataset
 from nas.training.device import pick_device, versions
 from nas.training.evaluate import Preprocess, logits
 from nas.training.loop import EpochScore
+from nas.training.mirrored import mirrored_accuracy
 from nas.training.recipe import Recipe
 from nas.training.seeds import derive_seed
 from nas.training.trial import train_to_the_end
@@ -189,9 +190,13 @@ def write_network(
     state: dict[str, Tensor],
     data: Dataset,
     test: Split | None,
+    *,
+    flipped: bool = False,
     **facts: Any,
 ) -> Export:
     """Write a bundle whose card holds what the network read back from it measures, on validation and test split.
+
+    `flipped` measures the test split once more, with test-time augmentation; see `mirrored_accuracy`.
 
     Raises:
         RunError: weights are not finite, or the network read back gives other logits than the trained one.
@@ -222,6 +227,7 @@ def write_network(
             "largest_logit_difference": _compare(trained, loaded, data),
             "val_accuracy": _accuracy(loaded, data.validation),
             "test_accuracy": None if test is None else _accuracy(loaded, test),
+            "test_accuracy_flipped": mirrored_accuracy(loaded, test, loaded.normalise) if test and flipped else None,
             "test_images": None if test is None else len(test),
         }
 

@@ -17,7 +17,10 @@ from nas.trained import Card, TrainedNetwork
 from nas.weights import plain_state
 
 REPOSITORY = re.compile(r"\A[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}\Z", re.ASCII)
-MEASURED = {"val_accuracy", "test_accuracy", "test_images", "largest_logit_difference", "search_val_accuracy"}
+MEASURED = {
+    "val_accuracy", "test_accuracy", "test_accuracy_flipped", "test_images", "largest_logit_difference",
+    "search_val_accuracy",
+}  # fmt: skip
 
 
 def save_pretrained(network: TrainedNetwork, folder: str | os.PathLike[str]) -> Card:

@@ -37,6 +37,11 @@ def describe(architecture: Architecture, card: Card) -> str:
     def share(value: float | None) -> str:
         return "not measured" if value is None else f"{value:.2%}"
 
+    flipped = ""
+    if card.test_accuracy_flipped is not None:  # beside the plain one, which tables compare
+        flipped = (
+            f"| test accuracy, logits averaged with the mirrored image's | {share(card.test_accuracy_flipped)} |\n"
+        )
     return f"""{_front_matter(architecture, card)}
 # {card.dataset}: {summary(architecture)}
 
@@ -49,7 +54,7 @@ def describe(architecture: Architecture, card: Card) -> str:
 |---|---|
 | validation accuracy | {share(card.val_accuracy)} |
 | test accuracy | {share(card.test_accuracy)} ({card.test_images or 0} images, measured once) |
-| validation accuracy during the search | {share(card.search_val_accuracy)} |
+{flipped}| validation accuracy during the search | {share(card.search_val_accuracy)} |
 | study, trial | {card.study}, {card.trial} |
 
 ```python

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import shlex
 import sys
@@ -85,8 +86,14 @@ def _is_database_error(error: Exception) -> bool:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    click.echo(f"Error: {plain(without_password(message))}", err=True)
+    whose = "" if speaks() else f"process {os.environ['RANK']}: "
+    click.echo(f"Error: {whose}{plain(without_password(message))}", err=True)
     raise click.exceptions.Exit(code)
+
+
+def speaks() -> bool:
+    """Whether this process is the one that speaks, of those that torchrun started together."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def without_password(text: str) -> str:

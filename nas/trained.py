@@ -33,7 +33,8 @@ class Card(Record):
     """What is known about a trained network. Accuracies are shares, `None` where they were not measured.
 
     `mean` and `std` are per channel, of values in 0..1. `input_size` is the side in pixels of the images it was trained
-    on, which compound scaling may have it resize to its own resolution.
+    on, which compound scaling may have it resize to its own resolution. `test_accuracy` is that of the images as they
+    are; `test_accuracy_flipped` averages their logits with those of the mirrored images, for those who name it.
     """
 
     version: int = Field(default=1, ge=1, le=1)
@@ -50,6 +51,7 @@ class Card(Record):
     activations: Count
     val_accuracy: Share | None = None
     test_accuracy: Share | None = None
+    test_accuracy_flipped: Share | None = None
     test_images: Count | None = None
     largest_logit_difference: float | None = None
     search_val_accuracy: Share | None = None

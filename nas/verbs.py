@@ -18,7 +18,7 @@ from nas.progress import make_progress
 from nas.quantities import show_count, show_duration
 from nas.result import SearchResult, TrialResult, open_study
 from nas.stop import Interrupted, StopSignal
-from nas.terminal import DEFAULT_STORAGE, fail, print_json, say, word
+from nas.terminal import DEFAULT_STORAGE, fail, print_json, say, speaks, word
 from nas.trained import TrainedNetwork
 from nas.training.device import pick_device
 from nas.training.latency import measure_latency
@@ -225,10 +225,14 @@ def train(*, modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     load_plugins(modules)
     with _interruptible() as stop:
         done = run(say=say, progress=epoch_line, stop=stop, **settings)
+    if not speaks():
+        return
     if as_json:
         print_json(dataclasses.asdict(done))
         return
     test = "no test split" if done.test_accuracy is None else f"test accuracy {done.test_accuracy:.2%}"
+    if done.test_accuracy_flipped is not None:
+        test += f" ({done.test_accuracy_flipped:.2%} averaged with the mirrored image)"
     click.echo(
         f"{done.architecture} on {done.dataset}: validation accuracy {done.val_accuracy:.2%}, {test}, "
         f"{show_count(done.params)} params, {done.epochs} epochs in {show_duration(done.seconds)}"

@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nas.files import write_whole
+from nas.training.precision import Precision
 from nas.weights import plain_state
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Point:
     scores: tuple[EpochScore, ...]
     network: State
     optimizer: State
+    precision: Precision
     place: Mapping[str, Any]
 
     @property
@@ -77,12 +79,19 @@ class Checkpoint:
         """The last epoch that is remembered; 0 before the first."""
         return 0 if self._latest is None else self._latest.epoch
 
-    def keep(self, score: EpochScore, optimizer: Optimizer) -> None:
+    @property
+    def changes(self) -> str:
+        """What is not here as it was where the point was reached: `torch 2.14.0, now 2.15.0`; empty if all is."""
+        before = self.place if self.point is None else self.point.place
+        names = [name for name, now in self.place.items() if before.get(name) != now]
+        return "; ".join(f"{name} {before.get(name)}, now {self.place[name]}" for name in names)
+
+    def keep(self, score: EpochScore, optimizer: Optimizer, precision: Precision) -> None:
         """Remember the state after an epoch, and write it if the last writing is long enough ago."""
         assert score.network is not None
         before = () if self._latest is None else self._latest.scores
         scores = (*before, dataclasses.replace(score, network=None))
-        self._latest = Point(scores, plain_state(score.network), optimizer.state(), self.place)
+        self._latest = Point(scores, plain_state(score.network), optimizer.state(), precision, self.place)
         if time.monotonic() - self._tried >= SECONDS:
             self.flush()
 
@@ -151,17 +160,11 @@ def digest_of(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def differences(point: Point, here: Mapping[str, Any]) -> str:
-    """What is not here as it was where the point was reached: `torch 2.14.0, now 2.15.0`; empty if all is."""
-    names = [name for name in here if point.place.get(name) != here[name]]
-    return "; ".join(f"{name} {point.place.get(name)}, now {here[name]}" for name in names)
-
-
 def _to_bytes(point: Point) -> bytes:
     tensors = {NETWORK + name: tensor for name, tensor in point.network.items()}
     tensors |= {OPTIMIZER + name: tensor for name, tensor in point.optimizer.items()}
     scores = [dataclasses.asdict(score) for score in point.scores]
-    facts = json.dumps({"scores": scores, "place": dict(point.place)})
+    facts = json.dumps({"scores": scores, "precision": point.precision.model_dump(), "place": dict(point.place)})
     return save(tensors, {"facts": facts, "sha256": _checksum(facts, tensors)})
 
 
@@ -175,7 +178,8 @@ def _from_file(file: Path) -> Point:
         raise ValueError("another checksum")
     facts = json.loads(metadata["facts"])
     scores = tuple(EpochScore(**score) for score in facts["scores"])
-    return Point(scores, _part(tensors, NETWORK), _part(tensors, OPTIMIZER), facts["place"])
+    precision = Precision.model_validate(facts["precision"])
+    return Point(scores, _part(tensors, NETWORK), _part(tensors, OPTIMIZER), precision, facts["place"])
 
 
 def _part(tensors: State, prefix: str) -> State:

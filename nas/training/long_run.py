@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nas.training.checkpoint import Checkpoint, Point, differences
+from nas.training.capture import Recorder
+from nas.training.checkpoint import Checkpoint, Point
 from nas.training.compiling import Forward, compiled
 from nas.training.device import describe_device, versions
 from nas.training.distributed import ALONE, Group
+from nas.training.frozen import learning_mode
 
 if TYPE_CHECKING:
     from nas.training.loop import EpochScore
     from nas.training.optimizer import Optimizer
+    from nas.training.precision import Precision
 
 
 @dataclass(frozen=True, eq=False)
 class LongRun:
-    """A training's surroundings, which the loop asks at four places; by default there are none, as for a trial.
+    """A training's surroundings, which the loop asks; by default there are none, as for a trial.
 
     `before` counts the epochs of phases that came before this one: the loop counts from 1 in each.
     """
@@ -38,22 +41,39 @@ class LongRun:
         """Where the training goes on, None from its beginning."""
         return None if self.checkpoint is None else self.checkpoint.point
 
-    def forward(self, network: nn.Module, images: Tensor, bfloat16: bool) -> Forward:
-        """What the loop calls in the network's place; `images` are a batch, prepared."""
-        replica = self.group.replica(network)
-        return compiled(replica, images, bfloat16, self.say) if self.compile else replica
+    def precision(self, choose: Callable[[], Precision]) -> Precision:
+        """What the checkpoint was computed in, if it was here; otherwise what `choose` says, the same to all processes.
 
-    def done(self, optimizer: Optimizer) -> int:
-        """The epochs of this phase that a checkpoint holds, whose optimizer's state is restored."""
+        Elsewhere that precision may be slow, or wrong: see `bfloat16_serves`.
+        """
+        if self.point is not None and self.checkpoint is not None and not self.checkpoint.changes:
+            return self.point.precision
+        with self.group.first_alone():  # it is kept for the others
+            return choose()
+
+    def restore(self, optimizer: Optimizer) -> int:
+        """The epochs of this phase that the checkpoint holds, after which the optimizer is as it was."""
         if self.point is None or self.point.epoch <= self.before:
             return 0
         optimizer.restore(self.point.optimizer)
         return self.point.epoch - self.before
 
-    def keep(self, score: EpochScore, optimizer: Optimizer) -> None:
+    def forward(self, network: nn.Module, images: Tensor, bfloat16: bool) -> Forward:
+        """What the loop calls in the network's place; `images` are a batch of it, prepared."""
+        replica = self.group.replica(network)
+        if not self.compile:
+            return replica
+        learning_mode(network)
+        return compiled(replica, self.group.share(images), bfloat16, self.say)
+
+    def recorder(self, recorder: Recorder | None) -> Recorder | None:
+        """What records steps: nothing where processes wait for each other's gradients within them."""
+        return recorder if self.group.size == 1 else None
+
+    def keep(self, score: EpochScore, optimizer: Optimizer, precision: Precision) -> None:
         """Remember how the training stands after an epoch."""
         if self.checkpoint is not None:
-            self.checkpoint.keep(replace(score, epoch=score.epoch + self.before), optimizer)
+            self.checkpoint.keep(replace(score, epoch=score.epoch + self.before), optimizer, precision)
 
     def begin(self, epochs: int) -> None:
         """Say where the training goes on, and that it does so elsewhere.
@@ -70,9 +90,8 @@ class LongRun:
             self.say(f"all {epochs} epochs are done")
         else:
             self.say(f"resuming at epoch {epoch + 1} of {epochs}")
-        changed = differences(self.point, self.checkpoint.place)
-        if changed:
-            self.say(f"the epochs so far ran with {changed}: an unbroken run's last bits would be others")
+        if self.checkpoint.changes:
+            self.say(f"so far it ran with {self.checkpoint.changes}: an unbroken run's last bits would be others")
 
     def kept(self, epochs: int) -> str:
         """Write what is remembered; what a person is told of it when the training ends before its time."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch import _foreach_mul_ as foreach_mul_  # pyright: ignore[reportPrivateImportUsage]  # one kernel for all
@@ -13,7 +15,8 @@ from nas.training.recipe import Recipe
 class Optimizer:
     """Trains a network's parameters that take gradients, over `steps` steps.
 
-    A step clips the gradients, decays the weights, then goes with SGD or Adam at the schedule's rate.
+    A step is `schedule`, which sets the rate, and `update`: clip the gradients, decay the weights, go with SGD or Adam.
+    The rate is a tensor and `update` never waits for it, so that a CUDA graph can replay an update at another rate.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, batch_size: int, steps: int) -> None:
@@ -23,30 +26,77 @@ class Optimizer:
         self.peak = recipe.peak_rate(batch_size)
         self.steps = steps
         self.taken = 0
-        self.inner = _inner(self.parameters, recipe, self.peak)
-        self.plateau = ReduceLROnPlateau(self.inner, factor=recipe.plateau_factor, patience=recipe.plateau_patience)
+        device = self.parameters[0].device if self.parameters else torch.device("cpu")
+        self.rate = torch.zeros((), device=device)
+        self.inner = _inner(self.parameters, recipe, self.rate)
+        self.peak_holder = torch.optim.SGD([torch.zeros(1)], lr=self.peak)  # what torch's scheduler lowers
+        self.plateau = ReduceLROnPlateau(
+            self.peak_holder, factor=recipe.plateau_factor, patience=recipe.plateau_patience
+        )
 
     def step(self) -> None:
-        rate = self.peak * self.recipe.rate_share(self.taken, self.steps)
+        """Take one step along the gradients, and clear them."""
+        self.schedule()
+        self.update()
+
+    def schedule(self) -> None:
+        """Set the rate of the next update."""
+        self.rate.fill_(self.peak * self.recipe.rate_share(self.taken, self.steps))
+        self.taken += 1
+
+    def update(self) -> None:
+        """Use up the gradients at the rate that is set."""
         nn.utils.clip_grad_norm_(self.parameters, self.recipe.gradient_clip)
         if self.weights:
             with torch.no_grad():
-                foreach_mul_(self.weights, 1 - rate * self.recipe.weight_decay)
-        self.inner.param_groups[0]["lr"] = rate
+                foreach_mul_(self.weights, 1 - self.rate * self.recipe.weight_decay)
         self.inner.step()
         self.inner.zero_grad(set_to_none=True)
-        self.taken += 1
 
     def end_epoch(self, train_loss: float) -> None:
         """Lower the peak where the schedule watches for plateaus and this is one."""
         if self.recipe.schedule == "plateau":
-            self.inner.param_groups[0]["lr"] = self.peak
+            self.peak_holder.param_groups[0]["lr"] = self.peak
             self.plateau.step(train_loss)
-            self.peak = self.inner.param_groups[0]["lr"]
+            self.peak = self.peak_holder.param_groups[0]["lr"]
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on beside the network, as plain tensors on the CPU; see `restore`."""
+        inner = {
+            f"inner.{number}.{name}": value.detach().cpu().clone().contiguous()
+            for number, values in self.inner.state_dict()["state"].items()
+            for name, value in values.items()
+        }
+        numbers = {"taken": self.taken, "peak": self.peak} | {name: getattr(self.plateau, name) for name in _PLATEAU}
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()} | inner
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave of an equal optimizer, on any device."""
+        self.taken, self.peak = int(state["taken"]), state["peak"].item()
+        for name, kind in _PLATEAU.items():
+            setattr(self.plateau, name, kind(state[name].item()))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            if name.startswith("inner."):
+                _, number, key = name.split(".")
+                moments.setdefault(int(number), {})[key] = _laid_out_as(value, self.parameters[int(number)])
+        self.inner.load_state_dict({"state": moments, "param_groups": self.inner.state_dict()["param_groups"]})
+        self.inner.param_groups[0]["lr"] = self.rate  # torch loads a copy of it
 
 
-def _inner(parameters: list[nn.Parameter], recipe: Recipe, rate: float) -> torch.optim.Optimizer:
+_PLATEAU = {"best": float, "num_bad_epochs": int, "cooldown_counter": int, "last_epoch": int}
+
+
+def _laid_out_as(value: Tensor, parameter: Tensor) -> Tensor:
+    """The value on the parameter's device, in its memory format: fused steps go through both as they lie in memory."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _inner(parameters: list[nn.Parameter], recipe: Recipe, rate: Tensor) -> torch.optim.Optimizer:
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, betas=(recipe.momentum, 0.999), fused=True)
+        capturable = rate.device.type == "cuda"
+        return torch.optim.Adam(parameters, lr=rate, betas=(recipe.momentum, 0.999), fused=True, capturable=capturable)
     nesterov = recipe.momentum > 0
     return torch.optim.SGD(parameters, lr=rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
