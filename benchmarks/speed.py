@@ -1,10 +1,10 @@
-"""Images per second of the training loop against the loop that most people write.
+"""How fast the training is: of the loop, of trials side by side, to an accuracy, and of a whole search.
 
-    python benchmarks/speed.py [--images FOLDER] [--batch-size 128] [--epochs 5]
+    python benchmarks/speed.py [--images FOLDER] [--cases loop,accuracy,beside,run,search] [--device auto]
 
-The plain loop: torchvision transforms through PIL, DataLoader with workers, float32, NCHW, Adam. Both train the same
-network on the same images, one epoch in turn, so that a change in the machine's speed meets both; the first epoch of
-each is not counted. One JSON line a network: medians, the range, and the ratio of each pair of epochs.
+One JSON line a case: medians, the range, and ratios of what was measured in turn, so that a change in the machine's
+speed meets both sides. The plain loop is the one that most people write: torchvision transforms through PIL, a
+DataLoader with workers, float32, NCHW, Adam.
 """
 
 from __future__ import annotations
@@ -12,136 +12,75 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import nn
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
-from torchvision import transforms
+from speed_accuracy import accuracies
+from speed_beside import side_by_side
+from speed_loops import Case, Elsewhere, networks, ours, plain
+from speed_runs import speed_run, whole_search
 
-import nas
-from nas.training.data import Dataset, load_dataset
-from nas.training.datasets import ArrayExamples, Source
 from nas.training.device import describe_device, pick_device
-from nas.training.loop import train
-from nas.training.recipe import Recipe
-from searchspace import Architecture, Head, Stage, build, cost
-from searchspace.blocks import Conv, ConvLayer, Dense, Inception, MBConv, PoolLayer, Residual
-
-ONE = (1, 1)
-BRANCHES = (
-    (ConvLayer(width=1, kernel_size=ONE),),
-    (ConvLayer(width=1, kernel_size=ONE), ConvLayer(width=2)),
-    (PoolLayer(), ConvLayer(width=1, kernel_size=ONE)),
-)
+from searchspace import cost
 
 
-def networks() -> dict[str, Architecture]:
-    """A small network of each family for 32x32 images."""
-
-    def body(*blocks, depth: int) -> tuple[Stage, ...]:
-        return tuple(Stage(block=block, depth=depth, stride=1 + (place > 0)) for place, block in enumerate(blocks))
-
-    stem = (Stage(block=Conv(width=16)),)
-    halves = (1.0, 0.5, 0.5)
-    return {
-        "residual": Architecture(stem=stem, stages=body(*(Residual(width=w) for w in (16, 32, 64)), depth=2)),
-        "dense": Architecture(
-            stem=(Stage(block=Conv(width=24)),),
-            stages=body(*(Dense(growth_rate=12, compression=c) for c in halves), depth=4),
-            head=Head(norm="batch"),
-        ),
-        "inception": Architecture(
-            stem=stem, stages=body(*(Inception(width=w, branches=BRANCHES) for w in (32, 64, 128)), depth=2)
-        ),
-        "mbconv": Architecture(
-            stem=stem, stages=body(*(MBConv(width=w, expansion=4.0) for w in (16, 32, 64)), depth=2)
-        ),
-    }
-
-
-class PlainImages(TorchDataset):
-    """As torchvision's data sets: a stored array becomes a PIL image, then a transformed tensor."""
-
-    def __init__(self, data: Dataset) -> None:
-        self.images = data.train.images.permute(0, 2, 3, 1).cpu().numpy()
-        self.labels = data.train.labels.tolist()
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(data.resolution, padding=4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(data.mean, data.std),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int):
-        return self.transform(Image.fromarray(np.ascontiguousarray(self.images[index]))), self.labels[index]
+def loops(arguments: argparse.Namespace) -> Iterator[dict]:
+    """Images per second of training steps, augmentation included; the first epoch of each loop is not counted."""
+    for name in arguments.networks:
+        for batch_size in arguments.batch_sizes:
+            case = _case(arguments, name, batch_size)
+            with ExitStack() as both:
+                mine = both.enter_context(Elsewhere(ours, replace(case, epochs=arguments.epochs + 1)))
+                theirs = both.enter_context(Elsewhere(plain, case))
+                pairs = [(next(mine), next(theirs)) for _ in range(arguments.epochs + 1)][1:]
+            ratios = [a.images_per_second / b.images_per_second for a, b in pairs]
+            architecture = networks()[name]
+            yield {
+                "case": "loop against plain loop",
+                "network": name,
+                "params": cost(architecture).params,
+                "macs": cost(architecture).macs,
+                "batch_size": batch_size,
+                "epochs": arguments.epochs,
+                "ours_images_per_second": spread([a.images_per_second for a, _ in pairs]),
+                "plain_images_per_second": spread([b.images_per_second for _, b in pairs]),
+                "ratio": spread(ratios),
+                "execution": pairs[-1][0].execution,
+            } | _matrix_share(case, pairs[-1][0].images_per_second)
 
 
-def plain_epochs(network: nn.Module, data: Dataset, batch_size: int, device: torch.device) -> Iterator[float]:
-    """Images per second of each epoch of the plain loop, without end."""
-    loader = DataLoader(
-        PlainImages(data),
-        batch_size=batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=2,
-        pin_memory=device.type == "cuda",
-        persistent_workers=True,
-    )
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    network.train()
-    while True:
-        started = time.monotonic()
-        for images, labels in loader:
-            loss = nn.functional.cross_entropy(network(images.to(device)), labels.to(device))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        yield len(loader) * batch_size / (time.monotonic() - started)
+def _case(arguments: argparse.Namespace, network: str, batch_size: int) -> Case:
+    """Enough images for at least four batches of the size."""
+    count = max(arguments.count, 5 * batch_size)
+    return Case(network, batch_size, arguments.images, count, arguments.device, arguments.epochs)
 
 
-def our_epochs(architecture: Architecture, data: Dataset, batch_size: int, epochs: int) -> Iterator[float]:
-    network = build(architecture, device=data.train.images.device)
-    recipe = Recipe(epochs=epochs, batch_size=batch_size)
-    for score in train(network, data, recipe, seed=0, resolution=architecture.resolution):
-        yield score.images_per_second
+def _matrix_share(case: Case, images_per_second: float) -> dict:
+    """The share of the device's measured bfloat16 matrix rate; a training step is three forward passes."""
+    if not case.device.startswith("cuda"):
+        return {}
+    rate = matrix_rate(torch.device(case.device))
+    done = images_per_second * 3 * 2 * cost(case.architecture()).macs
+    return {"matrix_rate_tflops": round(rate / 1e12), "share_of_matrix_rate": round(done / rate, 3)}
 
 
-def compare(name: str, architecture: Architecture, data: Dataset, batch_size: int, epochs: int) -> dict:
-    device = data.train.images.device
-    plain = plain_epochs(build(architecture, device=device), data, batch_size, device)
-    ours = our_epochs(architecture, data, batch_size, epochs + 1)
-    pairs = [(next(ours), next(plain)) for _ in range(epochs + 1)][1:]
-    plain.close()
-    mine, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
-    ratios = [a / b for a, b in pairs]
-    return {
-        "network": name,
-        "params": cost(architecture).params,
-        "macs": cost(architecture).macs,
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "images": len(data.train),
-        "ours_images_per_second": spread(mine),
-        "plain_images_per_second": spread(theirs),
-        "ratio": spread(ratios),
-        "device": describe_device(device),
-        "torch": torch.__version__,
-    }
+def matrix_rate(device: torch.device, side: int = 8192, rounds: int = 20) -> float:
+    """Operations per second of a bfloat16 matrix product, a multiplication and an addition each."""
+    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    times = []
+    for _ in range(rounds):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        torch.mm(a, b)
+        end.record()
+        torch.cuda.synchronize(device)
+        times.append(start.elapsed_time(end) / 1000)
+    return 2 * side**3 / statistics.median(times)
 
 
-def spread(values: list[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> dict[str, float]:
     digits = 2 if max(values) < 100 else 0
     return {
         "median": round(statistics.median(values), digits),
@@ -150,29 +89,38 @@ def spread(values: list[float]) -> dict[str, float]:
     }
 
 
-def noise(request) -> Source:
-    """Random images, for a machine without real ones: the speed is the same."""
-    random = np.random.default_rng(0)
-    return Source(
-        classes=tuple("0123456789"),
-        train=ArrayExamples(random.integers(0, 256, (60_000, 32, 32, 3), np.uint8), np.arange(60_000) % 10),
-    )
+CASES = {
+    "loop": loops,
+    "accuracy": accuracies,
+    "beside": side_by_side,
+    "run": speed_run,
+    "search": whole_search,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", help="folder with train/<class>/* (default: random images)")
-    parser.add_argument("--count", type=int, default=2845, help="images, a tenth of them for validation")
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--cases", default="loop", help=f"of {', '.join(CASES)}")
     parser.add_argument("--networks", default=",".join(networks()))
+    parser.add_argument("--batch-sizes", default="128,512")
+    parser.add_argument("--count", type=int, default=1422, help="images of the loop case, a tenth for validation")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--at-once", default="1,2,4,8,16", help="trials side by side")
+    parser.add_argument("--seconds", type=float, default=600.0, help="of a whole search, and of the plain one")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--airbench", help="folder with airbench94_muon.py or airbench94.py, for the speed run")
+    parser.add_argument("--baseline", help="a plain Optuna script, run as long as the whole search")
     arguments = parser.parse_args()
-    nas.register_dataset("noise", noise)
-    data = load_dataset(arguments.images or "noise", limit_train=arguments.count).to(pick_device(arguments.device))
-    for name in arguments.networks.split(","):
-        line = compare(name, networks()[name], data, arguments.batch_size, arguments.epochs)
-        print(json.dumps({"case": "loop against plain loop", **line}), flush=True)
+    arguments.device = str(pick_device(arguments.device))
+    arguments.networks = arguments.networks.split(",")
+    arguments.batch_sizes = [int(size) for size in arguments.batch_sizes.split(",")]
+    arguments.at_once = [int(number) for number in arguments.at_once.split(",")]
+    device = describe_device(torch.device(arguments.device))
+    for name in arguments.cases.split(","):
+        for line in CASES[name](arguments):
+            print(json.dumps({**line, "device": device, "torch": torch.__version__}), flush=True)
 
 
 if __name__ == "__main__":
