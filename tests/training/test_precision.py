@@ -78,7 +78,7 @@ def choose(folder: Path, architecture: Architecture = ARCHITECTURE, batch: int =
         ((1.0, 2.0, 3.0), "bfloat16, channels_last"),
         ((2.0, 1.0, 3.0), "float32, channels_last"),
         ((3.0, 2.0, 1.0), "float32, contiguous"),
-        ((1.0, 0.95, 0.95), "bfloat16, channels_last"),
+        ((1.0, 0.85, 0.85), "bfloat16, channels_last"),
     ],
 )
 def test_what_is_clearly_fastest_is_taken(
