@@ -280,4 +280,5 @@ def _with_scores(outcome: Outcome, scores: list[EpochScore], seconds: float) -> 
         seconds=seconds,
         images_per_second=sum(speeds) / len(speeds),
         batch_size=last.batch_size,
+        execution=last.execution,
     )

@@ -35,6 +35,7 @@ from studies import (
 
 OBJECTIVE = "val_accuracy"
 EVALUATION = "nas_evaluation"  # Optuna trial's user attribute: the id of its evaluation
+EXECUTION = "execution"  # likewise: the precision and how the steps ran, such as "bfloat16, channels_last, CUDA graph"
 OPENINGS = 20  # times that Optuna's tables are tried to be made, where other processes make them too
 
 
@@ -53,6 +54,7 @@ class Outcome:
     seconds: float | None = None
     images_per_second: float | None = None
     batch_size: int | None = None
+    execution: str | None = None
 
 
 class TwinStudy:
@@ -158,6 +160,8 @@ class TwinStudy:
         try:
             if outcome.val_accuracy is not None:
                 trial.set_user_attr(OBJECTIVE, outcome.val_accuracy)
+            if outcome.execution:
+                trial.set_user_attr(EXECUTION, outcome.execution)
             if outcome.reason is not None:
                 trial.set_user_attr(REASON, outcome.reason)
             value = outcome.val_accuracy if state == TrialState.COMPLETE else None

@@ -23,18 +23,25 @@ from nas.trained import TrainedNetwork
 from nas.training.device import pick_device
 from nas.training.latency import measure_latency
 from nas.training.loop import EpochScore
+from nas.training.memory import keep_memory
 from searchspace import Architecture, build
 from searchspace import cost as count_cost
 from searchspace.table import stage_rows
 
 
-def search(*, as_json: bool, modules: tuple[str, ...], quiet: bool, command: str, **settings: Any) -> None:
+def search(
+    *, as_json: bool, modules: tuple[str, ...], quiet: bool, command: str, dry_run: bool, **settings: Any
+) -> None:
     from nas.searching import search as run
 
     load_plugins(modules)
     options = "".join(f" --import {word(module)}" for module in modules)
     if settings["storage"] != DEFAULT_STORAGE:
         options += f" --storage {word(settings['storage'])}"
+    keep_memory()
+    if dry_run:
+        _forecast(as_json, settings)
+        return
     resume = f"interrupted; nothing is lost, resume with: {command}"
     try:
         with make_progress(quiet) as progress:
@@ -48,6 +55,17 @@ def search(*, as_json: bool, modules: tuple[str, ...], quiet: bool, command: str
         _say_best(result, options)
     if result.signal is not None:
         fail(resume, 128 + result.signal)
+
+
+def _forecast(as_json: bool, settings: dict[str, Any]) -> None:
+    from nas.dry_run import forecast
+
+    found = forecast(**settings)
+    if as_json:
+        print_json(dataclasses.asdict(found))
+        return
+    for line in found.table:
+        click.echo(line)
 
 
 def search_document(result: SearchResult) -> dict[str, Any]:
@@ -223,6 +241,7 @@ def train(*, modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     from nas.single import train as run
 
     load_plugins(modules)
+    keep_memory()
     with _interruptible() as stop:
         done = run(say=say, progress=epoch_line, stop=stop, **settings)
     if not speaks():
@@ -257,6 +276,7 @@ def export(
     load_plugins(modules)
     for name in formats:
         require_packages(name)
+    keep_memory()
     with _interruptible() as stop:
         written = export_trial(open_study(storage, study), out, say=say, progress=epoch_line, stop=stop, **settings)
     card = written.network.card

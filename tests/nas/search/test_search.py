@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -153,6 +154,12 @@ def test_the_best_trial_of_optuna_is_ours_and_feasible(storage: str) -> None:
     assert max(best.constraints.values()) <= 0
     assert best.user_attrs["params"] == result.best.cost.params <= 5000
     assert best.user_attrs["val_accuracy"] == best.value == result.best.val_accuracy
+
+
+def test_how_a_trial_was_computed_is_written_where_the_dashboard_shows_it(storage: str) -> None:
+    small_search(storage, budget=1, epochs=1, evaluate=None)
+    (trial,) = optuna_trials(storage)
+    assert re.fullmatch(r"(bfloat16|float32), (channels_last|contiguous).*", trial.user_attrs["execution"])
 
 
 def test_impossible_limits_are_refused_before_anything_is_recorded(storage: str) -> None:
