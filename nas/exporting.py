@@ -223,11 +223,15 @@ def write_network(
 
     def measure(loaded: TrainedNetwork) -> dict[str, Any]:
         loaded.to(device)
+
+        def as_it_predicts(images: Tensor) -> Tensor:
+            return loaded(loaded.normalise(images)).float()
+
         return {
             "largest_logit_difference": _compare(trained, loaded, data),
             "val_accuracy": _accuracy(loaded, data.validation),
             "test_accuracy": None if test is None else _accuracy(loaded, test),
-            "test_accuracy_flipped": mirrored_accuracy(loaded, test, loaded.normalise) if test and flipped else None,
+            "test_accuracy_flipped": mirrored_accuracy(as_it_predicts, test) if test and flipped else None,
             "test_images": None if test is None else len(test),
         }
 

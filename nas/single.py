@@ -20,7 +20,7 @@ from nas.training.checkpoint import Checkpoint, checkpoint_file, digest_of
 from nas.training.data import Dataset, Split, default_data_dir, load_dataset
 from nas.training.device import describe_device, pick_device
 from nas.training.distributed import Group, asked_size, joined, pick_own_device, refuse_several
-from nas.training.evaluate import Preprocess, accuracy
+from nas.training.evaluate import Preprocess, accuracy, logits
 from nas.training.long_run import TRIAL, LongRun, here
 from nas.training.loop import EpochScore
 from nas.training.mirrored import mirrored_accuracy
@@ -277,7 +277,8 @@ def _measured(task: _Task, network: nn.Module, last: EpochScore) -> tuple[float,
         return last.val_accuracy, None, None
     preprocess = Preprocess(task.data, task.architecture.resolution, task.data.train.images.device)
     plain = accuracy(network, task.test, preprocess)
-    return last.val_accuracy, plain, mirrored_accuracy(network, task.test, preprocess) if flipped else None
+    both = mirrored_accuracy(lambda images: logits(network, images, preprocess), task.test) if flipped else None
+    return last.val_accuracy, plain, both
 
 
 def _written(task: _Task, network: nn.Module, flipped: bool) -> Export:
