@@ -26,6 +26,7 @@ from nas.stop import StopSignal
 from nas.study import TwinStudy
 from nas.training.data import default_data_dir, load_dataset
 from nas.training.device import pick_device, versions
+from nas.training.distributed import refuse_several
 from nas.training.recipe import Recipe
 from nas.weights import weights_folder
 from nas.workers.choice import open_lanes, parse_workers, pick_devices
@@ -82,6 +83,7 @@ def search(
     """
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
         raise NasError(f"the budget is the number of trials to train, a whole number of at least 1; given {budget!r}")
+    refuse_several("nas search", "start it once, with --workers")
     load_plugins()
     limits = Limits(*(None if limit is None else parse_count(limit) for limit in (max_params, max_macs)))
     stop = StopSignal(None if time_limit is None else parse_duration(time_limit))
