@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nas.bundle import load
+    from nas.dry_run import forecast
     from nas.errors import BundleError, DataError, NasError, RunError
     from nas.exporting import Export, export_trial
     from nas.hub import from_pretrained
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # Imported on first use, so that `nas --help` does not wait for torch.
 _HOMES = {
     "nas.bundle": ("load",),
+    "nas.dry_run": ("forecast",),
     "nas.errors": ("BundleError", "DataError", "NasError", "RunError"),
     "nas.exporting": ("Export", "export_trial"),
     "nas.hub": ("from_pretrained",),
@@ -57,6 +59,7 @@ __all__ = [
     "Training",
     "TrialResult",
     "export_trial",
+    "forecast",
     "from_pretrained",
     "load",
     "load_dataset",

@@ -128,6 +128,7 @@ def main() -> None:
 @options(LIMIT_TRAIN, RESOLUTION, SEED, DEVICE)
 @click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Processes that train, a trial each.")
 @options(DATA_DIR, IMPORT, JSON)
+@click.option("--dry-run", is_flag=True, help="Say what it would take, and record nothing.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def search(as_json: bool, modules: tuple[str, ...], quiet: bool, **settings: Any) -> None:
     """Search for the best architecture; the same command resumes, a larger --budget goes on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -37,6 +38,9 @@ class Progress:
     def note(self, text: str) -> None:
         """A line worth keeping."""
 
+    def forecast(self, look: Callable[[], str]) -> None:
+        """What the search will take, which costs a second to find out: not asked for where nobody is told."""
+
     def search(self, budget: int, done: int, best: float | None, deadline: float | None) -> None:
         """The search begins; `deadline` is on the monotonic clock."""
 
@@ -64,6 +68,9 @@ class _Told(Progress):
         self.best: float | None = None
         self.started = time.monotonic()
         self.deadline: float | None = None
+
+    def forecast(self, look: Callable[[], str]) -> None:
+        self.note(look())
 
     def search(self, budget: int, done: int, best: float | None, deadline: float | None) -> None:
         self.budget, self.done, self.best, self.deadline = budget, done, best, deadline

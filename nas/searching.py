@@ -13,6 +13,7 @@ import optuna
 from nas.candidates import Candidates
 from nas.errors import NasError
 from nas.evaluate import Evaluate
+from nas.forecasting import foresee, past_of
 from nas.limits import Limits
 from nas.plugins import load_plugins
 from nas.progress import Progress
@@ -81,8 +82,7 @@ def search(
         RunError: ten trials in a row failed.
         KeyboardInterrupt: a signal came before anything was recorded, or a second one after.
     """
-    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
-        raise NasError(f"the budget is the number of trials to train, a whole number of at least 1; given {budget!r}")
+    require_budget(budget)
     refuse_several("nas search", "start it once, with --workers")
     load_plugins()
     limits = Limits(*(None if limit is None else parse_count(limit) for limit in (max_params, max_macs)))
@@ -118,6 +118,23 @@ def search(
                 Candidates, space=chosen_space, task=task, limits=limits, sampler=sampler, seed=seed, starts=first
             )
             candidates(study=optuna.create_study()).require_feasible()
+            if evaluate is None:
+                progress.forecast(
+                    lambda: foresee(
+                        space=chosen_space,
+                        task=task,
+                        limits=limits,
+                        dataset=data.to(place),
+                        recipe=recipe,
+                        pruner=pruner,
+                        budget=budget,
+                        seed=seed,
+                        past=past_of(store, name),
+                        workers=workers if isinstance(workers, int) else 1,
+                        timed=workers == 1 or place.type == "cpu",  # a process that trains nothing stays off the GPU
+                        time_limit=stop.seconds,
+                    ).line
+                )
             origin = {"dataset": source_of(dataset), "seed": seed, "limit_train": limit_train}
             settings = {
                 "dataset": data.name,
@@ -155,6 +172,12 @@ def search(
             weights=weights_folder(store, folder, twin.row.id),
         )
         return run.search()
+
+
+def require_budget(budget: int) -> None:
+    """Refuse what is not a number of trials."""
+    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
+        raise NasError(f"the budget is the number of trials to train, a whole number of at least 1; given {budget!r}")
 
 
 def make_recipe(**settings: Any) -> Recipe:

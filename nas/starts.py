@@ -55,7 +55,11 @@ def _found(what: Given) -> Architecture | None:
 
 
 def starts(
-    found: Sequence[tuple[Given, Architecture | None]], data: Dataset, limits: Limits, store: StudyStore, study: str
+    found: Sequence[tuple[Given, Architecture | None]],
+    data: Dataset,
+    limits: Limits,
+    store: StudyStore | None,
+    study: str,
 ) -> tuple[Start, ...]:
     """The found architectures for these data.
 
@@ -81,8 +85,8 @@ def _start(what: Given, architecture: Architecture, data: Dataset, limits: Limit
     return Start(name, Proposal({}, architecture, architecture, counted))
 
 
-def _trial(name: str, store: StudyStore, study: str) -> Architecture:
-    others = [other for other in store.studies()["name"] if other != study]
-    if not others:
+def _trial(name: str, store: StudyStore | None, study: str) -> Architecture:
+    others = [] if store is None else [other for other in store.studies()["name"] if other != study]
+    if store is None or not others:
         raise NasError(f"cannot start from {name!r}: the database has no study beside {study!r}")
     return find_architecture(name, store.url.render_as_string(hide_password=False), others[0])

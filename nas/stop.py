@@ -29,6 +29,7 @@ class StopSignal:
     """
 
     def __init__(self, seconds: float | None = None) -> None:
+        self.seconds = seconds
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.signal: int | None = None
         self._came = 0

@@ -1,6 +1,6 @@
 """What was tried: studies, architectures, evaluations, exports and budget, kept in SQL beside Optuna's own tables."""
 
-from studies.connect import connect_arguments
+from studies.connect import connect_arguments, database_exists
 from studies.csv_file import write_csv
 from studies.errors import InvalidName, StoreError, StoreUnavailable, StudyMismatch, UnknownStudy, UnknownTrial
 from studies.foreign_tables import can_hold, ensure_unique
@@ -51,6 +51,7 @@ __all__ = [
     "can_hold",
     "check_name",
     "connect_arguments",
+    "database_exists",
     "ensure_unique",
     "leaderboard",
     "pareto_front",

@@ -122,6 +122,12 @@ def require_file(url: URL, create: bool) -> None:
         raise StoreError(f"there is no database {path}; make one with: nas search, or name another with --storage")
 
 
+def database_exists(text: str | URL) -> bool:
+    """Whether an SQLite file is there; a database on a server is taken to be."""
+    url = parse_url(text)
+    return url.get_backend_name() != "sqlite" or _is_uri(url) or Path(str(url.database)).exists()
+
+
 @contextmanager
 def plain_errors(url: URL) -> Iterator[None]:
     """Turn the database's errors inside the block into StoreErrors of one line, without the password."""

@@ -115,6 +115,12 @@ def trained_digests(connection: Connection, study_id: str) -> set[str]:
     return set(connection.scalars(select(EvaluationRow.digest).where(EvaluationRow.study_id == study_id, done)))
 
 
+def mean_seconds(connection: Connection, study_id: str) -> float | None:
+    """The mean duration of a study's evaluations that were trained to an end; None where none was."""
+    trained = _EVALUATION.c.status.in_(TRAINED_STATUSES)
+    return connection.scalar(select(func.avg(_EVALUATION.c.seconds)).where(_EVALUATION.c.study_id == study_id, trained))
+
+
 def _select_evaluation() -> AnySelect:
     base = aliased(ArchitectureRow)
     return (

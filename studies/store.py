@@ -207,6 +207,11 @@ class StudyStore:
         with self.reading() as connection:
             return evaluations.trained_digests(connection, study_id)
 
+    def mean_seconds(self, study_id: str) -> float | None:
+        """The mean duration of the evaluations that were trained to an end; None where none was."""
+        with self.reading() as connection:
+            return evaluations.mean_seconds(connection, study_id)
+
     def curve(self, evaluation_id: str) -> DataFrame:
         """The epochs of an evaluation: epoch, train_loss, val_accuracy, learning_rate, seconds."""
         with self.reading() as connection:

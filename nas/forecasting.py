@@ -1,0 +1,157 @@
+"""What a search will take, said before it is spent: networks, their cost, seconds a trial, hours of the budget."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+
+from nas.draws import Proposal
+from nas.errors import NasError
+from nas.limits import Limits
+from nas.outlook import Forecast
+from nas.pruners.expected import expected_epochs
+from nas.survey import Spread, Survey, survey
+from nas.training.data import Dataset
+from nas.training.footprint import training_bytes
+from nas.training.recipe import Recipe
+from nas.training.seeds import derive_seed
+from nas.training.timing import TimeModel, Timing, fit, time_training
+from searchspace.space import SearchSpace, Task
+from studies import StudyStore, UnknownStudy
+
+RECORDS = 0.3  # seconds of a trial beside its training, for asking and recording (docs/benchmarks.md, Start-up)
+TELLING = 3  # trials of the study itself, from which on their mean is a better measure than a few steps
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a forecast may look at: networks drawn and timed, and the seconds for each of the two."""
+
+    draws: int
+    draw_seconds: float
+    networks: int
+    seconds: float
+
+
+THOROUGH = Effort(draws=300, draw_seconds=10.0, networks=9, seconds=20.0)
+QUICK = Effort(draws=50, draw_seconds=0.5, networks=3, seconds=1.0)  # ahead of every search
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the study holds already: slots of the budget that are spent, and the mean seconds of a trained trial."""
+
+    done: int = 0
+    seconds: float | None = None
+
+
+def foresee(
+    *,
+    space: SearchSpace,
+    task: Task,
+    limits: Limits,
+    dataset: Dataset,
+    recipe: Recipe,
+    pruner: str,
+    budget: int,
+    seed: int,
+    past: Past,
+    workers: int = 1,
+    time_limit: float | None = None,
+    effort: Effort = QUICK,
+    timed: bool = True,
+) -> Forecast:
+    """Look at a sample of the space, train a few steps of some of it on the dataset's device, and reckon.
+
+    Without `timed` nothing is trained, and nothing but trials of the past tell the time. Workers on CPUs share the
+    cores that one trial has by itself, so they change no sum here; on CUDA it is the least that so many can take.
+    """
+    rng = random.Random(derive_seed(seed, "forecast"))
+    seen = survey(space, task, limits, rng, most=effort.draws, seconds=effort.draw_seconds)
+    if not seen.sample:
+        raise NasError(f"no architecture of space {space.name!r} that keeps {limits or 'its own rules'} was found")
+    left = max(0, budget - past.done)
+    known = past.seconds is not None and past.done >= TELLING
+    timings = measure(seen, dataset, recipe, effort) if timed and left and not known else []
+    trial, total = None, None
+    if past.seconds is not None and known:
+        trial, total = Spread(past.seconds, past.seconds, past.seconds), left * past.seconds / workers
+    elif timings:
+        model = fit(timings)
+        trial = seen.spread(lambda cost: model.trial(cost, recipe.epochs) + RECORDS)
+        at_once = 1 if dataset.train.images.device.type == "cpu" else workers
+        total = seconds_left(seen, model, pruner, recipe.epochs, past.done, budget) / at_once
+    bfloat16 = bool(timings) and all(timing.execution.startswith("bfloat16") for timing in timings)
+    return Forecast(
+        space=space.name,
+        size=seen.size,
+        drawn=seen.drawn,
+        exact=seen.exact,
+        share=seen.share,
+        limits=str(limits),
+        params=seen.spread(lambda cost: cost.params),
+        macs=seen.spread(lambda cost: cost.macs),
+        activations=seen.spread(lambda cost: cost.activations),
+        memory=seen.spread(
+            lambda cost: training_bytes(cost, recipe.batch_size, optimizer=recipe.optimizer, bfloat16=bfloat16)
+        ),
+        trial_seconds=trial,
+        measured_networks=len(timings),
+        measured_trials=past.done if known else 0,
+        budget=budget,
+        left=left,
+        workers=workers,
+        seconds=total,
+        time_limit=time_limit,
+    )
+
+
+def measure(seen: Survey, dataset: Dataset, recipe: Recipe, effort: Effort) -> list[Timing]:
+    """Time networks over the range of MACs, as many as the effort allows; the first is waited for, others must fit in.
+
+    Left out are those with a channel boost, whose learner would be trained for the data set first.
+    """
+    ranked = sorted(filter(_unboosted, seen.sample), key=lambda proposal: proposal.cost.macs)
+    chosen = [ranked[int(place * (len(ranked) - 1))] for place in _places(min(effort.networks, len(ranked)))]
+    until = time.monotonic() + effort.seconds
+    timings: list[Timing] = []
+    slowest = 0.0  # seconds for a multiply-add, of what it took to time a network
+    for proposal in chosen:
+        started = time.monotonic()
+        if timings and started + slowest * proposal.cost.macs > until:
+            continue
+        stop: Callable[[], bool] = (lambda: time.monotonic() > until) if timings else (lambda: False)
+        timing = time_training(proposal.architecture, proposal.cost, dataset, recipe, stop)
+        slowest = max(slowest, (time.monotonic() - started) / proposal.cost.macs)
+        timings += [timing] if timing else []
+    return timings
+
+
+def _unboosted(proposal: Proposal) -> bool:
+    stages = (*proposal.architecture.stem, *proposal.architecture.stages)
+    return all(stage.block.kind != "channel_boost" for stage in stages)
+
+
+def _places(count: int) -> list[float]:
+    """Places in a ranking, in the order in which they tell most: within it, then towards its ends, then between."""
+    order = [0.4, 0.8, 0.1, 0.6, 0.95, 0.25, 0.7, 0.5, 0.9]
+    return order[:count]
+
+
+def seconds_left(seen: Survey, model: TimeModel, pruner: str, epochs: int, done: int, budget: int) -> float:
+    """Of the trials that a budget still allows, one after the other, of which the pruner ends some early."""
+    trained = expected_epochs(pruner, epochs, max(budget, done)) - expected_epochs(pruner, epochs, done)
+    epoch = fmean(model.epoch(proposal.cost) for proposal in seen.sample)
+    return max(0, budget - done) * (model.setup + RECORDS) + trained * epoch
+
+
+def past_of(store: StudyStore, study: str) -> Past:
+    """What the study of this name holds; nothing where there is none."""
+    try:
+        row = store.study(study)
+    except UnknownStudy:
+        return Past()
+    return Past(store.slot_counts(row.id)["DONE"], store.mean_seconds(row.id))

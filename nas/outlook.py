@@ -1,0 +1,98 @@
+"""A forecast of a search, and its words: one line ahead of every search, a table for `--dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from nas.quantities import show_count, show_duration
+from nas.survey import Spread
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a search would meet and take. Spreads are over the drawn networks that keep the limits.
+
+    `memory` is an estimate in bytes of a training's tensors (`nas.training.footprint`). `trial_seconds` are those of a
+    trial that no pruner ends; None where nothing could be measured. `measured_networks` were timed for it, or
+    `measured_trials` of this study tell the time. `seconds` is what the trials that are left will take.
+    """
+
+    space: str
+    size: int
+    drawn: int
+    exact: bool
+    share: float
+    limits: str
+    params: Spread
+    macs: Spread
+    activations: Spread
+    memory: Spread
+    trial_seconds: Spread | None
+    measured_networks: int
+    measured_trials: int
+    budget: int
+    left: int
+    workers: int
+    seconds: float | None
+    time_limit: float | None
+
+    @property
+    def line(self) -> str:
+        """What fits into a line."""
+        fit = f", {self.share_text} {self.limits}" if self.limits else ""
+        return f"{self.size_text} networks{fit}; {self.time_text}"
+
+    @property
+    def table(self) -> Iterator[str]:
+        """All of it, line by line."""
+        drawn = f"all {self.drawn:,}" if self.exact else f"{self.drawn:,} drawn"
+        fit = f", {self.share_text} {self.limits}" if self.limits else ""
+        yield f"space {self.space}: {self.size_text} networks{fit} ({drawn})"
+        yield f"{'':12}{'smallest':>14}{'median':>14}{'largest':>14}"
+        yield _row("params", self.params, show_count)
+        yield _row("MACs", self.macs, show_count)
+        yield _row("activations", self.activations, show_count)
+        yield (
+            _row("memory", self.memory, lambda count: f"{show_count(count)}B") + "  estimated, of a training's tensors"
+        )
+        if self.trial_seconds is not None:
+            yield _row("trial", self.trial_seconds, _duration) + f"  {self.basis}"
+        yield f"budget of {self.budget}: {self.time_text}"
+
+    @property
+    def size_text(self) -> str:
+        return f"{self.size:,}" if self.size < 10**7 else f"{self.size:.2e}".replace("e+", "e")
+
+    @property
+    def share_text(self) -> str:
+        if self.share == 0.0:
+            return f"under {100 / max(1, self.drawn):.1g} % fit"
+        return f"{100 * self.share:.0f} % fit" if self.share >= 0.01 else f"{100 * self.share:.2g} % fit"
+
+    @property
+    def basis(self) -> str:
+        """What the times of a trial rest on."""
+        if self.measured_trials:
+            return f"by {self.measured_trials} trials of the study"
+        return f"to the last epoch, by a few steps of {self.measured_networks} networks"
+
+    @property
+    def time_text(self) -> str:
+        if self.left == 0:
+            return "no trial is left to train, a larger budget goes on"
+        if self.seconds is None or self.trial_seconds is None:
+            return f"{self.left} trials to train"
+        low, middle, high = (_duration(value) for value in self.trial_seconds)
+        spread = "" if low == high else f" ({low} to {high})"
+        given = self.time_limit is not None and self.time_limit < self.seconds
+        limit = f"; {show_duration(self.time_limit or 0)} are given" if given else ""
+        return f"a trial takes about {middle}{spread}, {self.left} trials about {_duration(self.seconds)}{limit}"
+
+
+def _row(name: str, spread: Spread, show: Callable[[float], str]) -> str:
+    return f"{name:12}" + "".join(f"{show(value):>14}" for value in spread)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 9.95 else show_duration(seconds)
