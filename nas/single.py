@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
-from nas.architectures import find_architecture, form_line, form_of, suited
-from nas.bundle import require_writable
 from nas.errors import NasError, RunError
 from nas.exporting import Export, write_network
 from nas.plugins import load_plugins
-from nas.pretrained import find_start
 from nas.searching import make_recipe
+from nas.task import Asked, Task, prepared
 from nas.training.checkpoint import Checkpoint, checkpoint_file, digest_of
-from nas.training.data import Dataset, Split, default_data_dir, load_dataset
+from nas.training.data import default_data_dir
 from nas.training.device import describe_device, pick_device
 from nas.training.distributed import Group, asked_size, joined, pick_own_device, refuse_several
 from nas.training.evaluate import Preprocess, accuracy, logits
 from nas.training.long_run import TRIAL, LongRun, here
 from nas.training.loop import EpochScore
 from nas.training.mirrored import mirrored_accuracy
-from nas.training.recipe import Recipe, final_recipe, fine_tuning
+from nas.training.recipe import final_recipe
 from nas.training.trial import train_to_the_end
 from nas.weights import plain_state
-from searchspace import Architecture, boosted, cost
+from searchspace import Architecture, cost
 
 Say = Callable[[str], None]
+Progress = Callable[[EpochScore, int], None]
 RECIPES = ("trial", "final")
 
 
@@ -82,7 +82,7 @@ def train(
     weights: str | Path | None = None,
     out: str | Path | None = None,
     say: Say = lambda text: None,
-    progress: Callable[[EpochScore, int], None] = lambda score, epochs: None,
+    progress: Progress = lambda score, epochs: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Training:
     """Train one architecture as a trial would be, and measure it on the test split; `out` writes a bundle too.
@@ -116,7 +116,7 @@ def train(
         learning_rate=learning_rate,
         label_smoothing=label_smoothing,
     )
-    asked = _Asked(
+    asked = Asked(
         architecture=architecture,
         dataset=dataset,
         final=recipe == "final",
@@ -134,15 +134,22 @@ def train(
         out=None if out is None else Path(out),
     )
     place = pick_device(device) if asked_size() == 1 else pick_own_device(device)
+    return _trained(asked, place, compile, say, progress, stop)
+
+
+def _trained(
+    asked: Asked, place: torch.device, compile: bool, say: Say, progress: Progress, stop: Callable[[], bool]
+) -> Training:
+    """Train in this process and those that torchrun started with it; the first one measures and writes."""
     with joined(place) as group:
         if not group.first:
             say, progress = _silent, _silent
         with group.first_alone():
-            task = _prepared(asked, place, say)
+            task = prepared(asked, place, say)
         group.require_divisible(task.batch_size)
         run = LongRun(group, _checkpoint(task, group, compile, say), compile, say) if asked.final else TRIAL
         network, scores = train_to_the_end(
-            task.architecture, task.data, task.recipe, seed, stop, progress, task.trunk, run
+            task.architecture, task.data, task.recipe, asked.seed, stop, progress, task.trunk, run
         )
         with group.first_alone():
             found = _measured(task, network, scores[-1]) if group.first else (scores[-1].val_accuracy, None, None)
@@ -180,81 +187,7 @@ def _check(recipe: str, compile: bool) -> None:
     refuse_several("nas train --recipe trial", "add --recipe final")
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What `train` was asked for, under its names."""
-
-    architecture: Architecture | str
-    dataset: str
-    final: bool
-    recipe: Recipe
-    learning_rate: float | None
-    seed: int
-    limit_train: int | None
-    resolution: int | None
-    data_dir: Path
-    storage: str
-    study: str | None
-    boost: Literal["autoencoder", "random"] | None
-    pretrained: bool
-    weights: str | Path | None
-    out: Path | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """What is trained on what, after all that can be refused was. `start` is what the card says of given weights."""
-
-    asked: _Asked
-    architecture: Architecture
-    data: Dataset
-    test: Split | None
-    recipe: Recipe
-    form: str | None
-    trunk: Mapping[str, Tensor] | None = None
-    start: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def batch_size(self) -> int:
-        return min(self.recipe.batch_size, len(self.data.train))
-
-
-def _prepared(asked: _Asked, place: Any, say: Say) -> _Task:
-    found = asked.architecture
-    if isinstance(found, str):
-        found = find_architecture(found, asked.storage, asked.study)
-    start = find_start(asked.architecture, found, pretrained=asked.pretrained, weights=asked.weights)
-    data = load_dataset(
-        asked.dataset,
-        data_dir=asked.data_dir,
-        seed=asked.seed,
-        limit_train=asked.limit_train,
-        resolution=asked.resolution if start is None else start.side(asked.dataset, asked.resolution),
-    ).to(place)
-    recipe = asked.recipe
-    if start is None:
-        wanted = suited(asked.architecture, found, data)
-    else:
-        wanted = start.suited(asked.architecture, found, data, asked.resolution)
-        say(start.line(wanted, data))
-        recipe, data = fine_tuning(recipe, asked.learning_rate), start.prepared(data)
-        start.require_finite_logits(wanted, data)
-    test = data.read_test()  # a damaged image is found before the training, not after it
-    form = form_of(asked.architecture, wanted) if isinstance(asked.architecture, str) else None
-    if form == "cifar":
-        say(form_line(wanted))
-    if asked.boost is not None:
-        wanted = boosted(wanted, learner=asked.boost)
-    cost(wanted)  # refuses what is too large to build
-    if asked.out is not None:
-        require_writable(asked.out)
-    if start is None:
-        return _Task(asked, wanted, data, test, recipe, form)
-    return _Task(asked, wanted, data, test, recipe, form, start.trunk(wanted), {"start": dict(start.origin)})
-
-
-def _checkpoint(task: _Task, group: Group, compile: bool, say: Say) -> Checkpoint:
-    """The training's checkpoint, and what is to be said of it before the first epoch."""
+def _checkpoint(task: Task, group: Group, compile: bool, say: Say) -> Checkpoint:
     file = checkpoint_file(
         task.asked.data_dir,
         architecture=task.architecture.digest,
@@ -267,7 +200,7 @@ def _checkpoint(task: _Task, group: Group, compile: bool, say: Say) -> Checkpoin
     return Checkpoint(file, place, say, writes=group.first)
 
 
-def _measured(task: _Task, network: nn.Module, last: EpochScore) -> tuple[float, float | None, float | None]:
+def _measured(task: Task, network: nn.Module, last: EpochScore) -> tuple[float, float | None, float | None]:
     """Validation, test and flipped test accuracy of the network, or of the one read back from the bundle asked for."""
     flipped = task.asked.final and task.data.mirror
     if task.asked.out is not None:
@@ -281,7 +214,7 @@ def _measured(task: _Task, network: nn.Module, last: EpochScore) -> tuple[float,
     return last.val_accuracy, plain, both
 
 
-def _written(task: _Task, network: nn.Module, flipped: bool) -> Export:
+def _written(task: Task, network: nn.Module, flipped: bool) -> Export:
     asked, data = task.asked, task.data
     assert asked.out is not None
     origin = {

@@ -24,20 +24,26 @@ from safetensors.torch import save_file
 from nas.training.data import load_dataset
 from nas.training.distributed import Group, joined
 from nas.training.long_run import LongRun
-from nas.training.recipe import Recipe
+from nas.training.recipe import Recipe, fine_tuning
 from nas.training.trial import train_to_the_end
-from searchspace import Architecture, Stage
-from searchspace.blocks import Conv
+from searchspace import Architecture, Stage, build
+from searchspace.blocks import Conv, Residual
 
-folder, norm, alone = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "apart"
-if alone:
+folder, norm, how = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+if how == "apart":
     Group.replica = lambda self, network: network
-stages = (Stage(block=Conv(width=8, norm=norm)), Stage(block=Conv(width=16, norm=norm), stride=2))
-architecture = Architecture(channels=1, resolution=8, classes=10, stages=stages)
+last = Residual(width=16) if how == "fine-tuning" else Conv(width=16, norm=norm)
+stages = (Stage(block=Conv(width=8, norm=norm)), Stage(block=last, stride=2, depth=2))
+drop_path = 0.5 if how == "fine-tuning" else 0.0
+architecture = Architecture(channels=1, resolution=8, classes=10, stages=stages, drop_path=drop_path)
 recipe = Recipe(epochs=3, batch_size=32, learning_rate=0.1, bfloat16=False)
+trunk = None
+if how == "fine-tuning":
+    recipe = fine_tuning(recipe, 0.1)
+    trunk = dict(list(build(architecture).state_dict().items())[:-2])  # each process its own: the first one's counts
 with joined(torch.device("cpu")) as group:
     data = load_dataset("digits", limit_train=150)
-    network, scores = train_to_the_end(architecture, data, recipe, 0, run=LongRun(group))
+    network, scores = train_to_the_end(architecture, data, recipe, 0, trunk=trunk, run=LongRun(group))
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / f"{group.rank}")
     figures = [[score.train_loss, score.val_accuracy, score.batch_size] for score in scores]
     (folder / f"{group.rank}.json").write_text(json.dumps(figures))
@@ -91,8 +97,12 @@ def test_processes_that_do_not_average_their_gradients_learn_apart(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_batch_normalisation_keeps_weights_equal_too(tmp_path: Path) -> None:
-    first, second = trained(tmp_path / "two", 2, norm="batch")
+@pytest.mark.parametrize("how", ["together", "fine-tuning"])
+def test_weights_are_equal_too_with_normalised_batches_and_in_both_phases_of_fine_tuning(
+    tmp_path: Path, how: str
+) -> None:
+    """Statistics are those of each one's share; the first one's go into the network that is written."""
+    first, second = trained(tmp_path / "two", 2, norm="batch", how=how)
     learnt = [name for name in first["state"] if "running" not in name]
     assert all(torch.equal(first["state"][name], second["state"][name]) for name in learnt)
     assert first["scores"] == second["scores"], "the first one's accuracy is everybody's"
