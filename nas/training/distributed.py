@@ -169,7 +169,7 @@ def joined(device: torch.device) -> Iterator[Group]:
         yield Group(distributed.get_rank(), distributed.get_world_size())
     except (distributed.DistError, RuntimeError) as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error).lower():
-            raise RunError(f"another process of the training ended: {str(error).splitlines()[0]}") from None
+            raise RunError("another process ended: it says why, or was killed; the same command resumes") from error
         raise
     finally:
         distributed.destroy_process_group()

@@ -36,10 +36,11 @@ ARCHITECTURE = Architecture(
     stages=(Stage(block=Conv(width=8)), Stage(block=Residual(width=16), stride=2)),
     drop_path=0.3,
 )
-SGD = Recipe(epochs=4, batch_size=32, cutout=0.25)
+DEFAULT = Recipe(epochs=4, batch_size=32, cutout=0.25)
+SGD = Recipe(epochs=4, batch_size=32, cutout=0.25, optimizer="sgd")
 ADAM = Recipe(epochs=4, batch_size=32, optimizer="adam", schedule="plateau", plateau_patience=0)
 FINE_TUNING = fine_tuning(SGD).model_copy(update={"frozen_epochs": 2})
-RECIPES = {"sgd": SGD, "adam on plateaus": ADAM, "fine-tuning": FINE_TUNING}
+RECIPES = {"the default": DEFAULT, "sgd": SGD, "adam on plateaus": ADAM, "fine-tuning": FINE_TUNING}
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,35 @@ def test_what_one_process_cannot_do_ends_them_all_with_its_reason(tmp_path: Path
     assert told.count("'net' exists") == 1
     told = launched(3, *FINAL, cwd=tmp_path, code=1).stderr
     assert "a batch of 32 images cannot be shared by 3 processes: --batch-size 33" in told
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_them_all_and_one_goes_on(tmp_path: Path) -> None:
+    """What the first one had learnt is kept, and no process waits for the dead one."""
+    final = [*FINAL, "--data-dir", str(tmp_path)]
+    final[final.index("--epochs") + 1] = "400"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    log = tmp_path / "log"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen([*torchrun, *final], cwd=tmp_path, env=environment, stderr=stderr) as group,
+    ):
+        until = time.monotonic() + 120
+        while log.read_text().count("epoch ") < 3 and group.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        children = [int(pid) for pid in Path(f"/proc/{group.pid}/task/{group.pid}/children").read_text().split()]
+        assert len(children) == 2, log.read_text()
+        os.kill(max(children), signal.SIGKILL)
+        assert group.wait(60) == 1
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()], "nothing is left behind"
+    (checkpoint,) = (tmp_path / "checkpoints").glob("*")
+    command = [sys.executable, *final]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert answer.returncode == 0, answer.stderr
+    assert "resuming at epoch" in answer.stderr
+    assert "processes 2, now 1" in answer.stderr
+    assert not checkpoint.exists()
 
 
 # Without torchrun
