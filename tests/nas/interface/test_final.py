@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -16,15 +17,20 @@ from typing import Any
 import pytest
 import torch
 from command import done, refused
+from crashes import Crash, crash_at, operations
 from pictures import make_folder
 from searched import Searched
-from torch import Tensor
+from torch import Tensor, nn
 
 import nas
 from nas import bundle as bundles
 from nas.errors import RunError
+from nas.training.checkpoint import Checkpoint
 from nas.training.data import Split
+from nas.training.loop import EpochScore
 from nas.training.mirrored import mirrored_accuracy
+from nas.training.optimizer import Optimizer
+from nas.training.precision import Precision
 from nas.training.recipe import Recipe, final_recipe
 from searchspace import reference
 
@@ -141,6 +147,47 @@ def test_a_result_that_could_not_be_written_is_written_by_the_same_command(monke
     assert "all 2 epochs are done" in answer.err
     assert nas.load("net").card.val_accuracy is not None
     assert not checkpoints()
+
+
+def writer(file: Path, said: list[str]) -> Callable[[int], None]:
+    """Writes the checkpoint of a small network after the epoch of this number."""
+    network = nn.Linear(3, 2)
+    optimizer = Optimizer(network, Recipe(optimizer="sgd"), 2, 10)
+    checkpoint = Checkpoint(file, {}, said.append)
+
+    def write(epoch: int) -> None:
+        nn.init.constant_(network.weight, epoch)
+        score = EpochScore(epoch, 1.0, 0.5, 1.0, 1.0, 2, network)
+        checkpoint.keep(score, optimizer, Precision(bfloat16=False))
+        checkpoint.flush()
+
+    return write
+
+
+@pytest.mark.parametrize("error", [Crash(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+def test_wherever_a_writing_ends_the_old_checkpoint_or_the_new_one_is_whole(
+    tmp_path: Path, error: BaseException
+) -> None:
+    """Every file operation of a writing fails once, and all that follow: the process is gone, or the disk is full."""
+    first = writer(tmp_path / "counted", [])
+    first(1)
+    count = operations(lambda: first(2))
+    assert count >= 4, "open, write, flush, rename"
+    found = []
+    for number in range(count):
+        file, said = tmp_path / f"{number}", []
+        write = writer(file, said)
+        write(1)
+        with contextlib.suppress(Crash), crash_at(number, error, for_ever=True):
+            write(2)
+        point = Checkpoint(file, {}, said.append).point
+        assert point is not None
+        assert (point.network["weight"] == point.epoch).all()
+        assert not [text for text in said if "damaged" in text]
+        found.append(point.epoch)
+    assert found == sorted(found)
+    assert found[0] == 1
+    assert not list(tmp_path.glob(".*.tmp")), "nothing half written is left"
 
 
 @pytest.mark.slow
