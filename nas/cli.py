@@ -79,7 +79,7 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 RECIPE = options(
     click.option("--batch-size", default=128, show_default=True, type=click.IntRange(2, 65536)),
-    click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(["sgd", "adam"])),
+    click.option("--optimizer", default="muon", show_default=True, type=click.Choice(["muon", "sgd", "adam"])),
     click.option(
         "--schedule",
         default="one_cycle",

@@ -40,7 +40,7 @@ def forecast(
     seed: int = 0,
     epochs: int = 10,
     batch_size: int = 128,
-    optimizer: str = "sgd",
+    optimizer: str = "muon",
     schedule: str = "one_cycle",
     learning_rate: float | None = None,
     label_smoothing: float = 0.1,

@@ -26,7 +26,7 @@ from nas.training.device import pick_device, versions
 from nas.training.evaluate import Preprocess, logits
 from nas.training.loop import EpochScore
 from nas.training.mirrored import mirrored_accuracy
-from nas.training.recipe import Recipe
+from nas.training.recipe import YOUNGER, Recipe
 from nas.training.seeds import derive_seed
 from nas.training.trial import train_to_the_end
 from nas.weights import plain_state, weights_file, weights_folder
@@ -138,7 +138,7 @@ def _check_weights(weights: str, epochs: int | None) -> None:
 
 
 def _recipe(trial: TrialResult, weights: str, epochs: int | None) -> Recipe:
-    settings = trial.evaluation.recipe["training"]
+    settings = YOUNGER | trial.evaluation.recipe["training"]
     if weights == "full":
         settings = settings | {"epochs": FULL * settings["epochs"] if epochs is None else epochs}
     return make_recipe(**settings)

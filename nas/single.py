@@ -65,7 +65,7 @@ def train(
     recipe: Literal["trial", "final"] = "trial",
     epochs: int | None = None,
     batch_size: int = 128,
-    optimizer: str = "sgd",
+    optimizer: str = "muon",
     schedule: str = "one_cycle",
     learning_rate: float | None = None,
     label_smoothing: float = 0.1,

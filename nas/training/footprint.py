@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from searchspace import Cost
 
-MOMENTS = {"sgd": 1, "adam": 2}
+MOMENTS = {"muon": 1, "sgd": 1, "adam": 2}
 KEPT = 3.0
 """Values for each output of a convolution or linear layer: the output, the normalised output, and a gradient of either
 while the backward pass is there. See docs/benchmarks.md for what was measured."""

@@ -15,7 +15,7 @@ from nas.training.checkpoint import Checkpoint, Point
 from nas.training.compiling import Forward, compiled
 from nas.training.device import describe_device, versions
 from nas.training.distributed import ALONE, Group
-from nas.training.frozen import learning_mode
+from nas.training.learning_mode import learning_mode
 
 if TYPE_CHECKING:
     from nas.training.loop import EpochScore

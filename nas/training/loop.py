@@ -16,7 +16,7 @@ from nas.training.batches import batches
 from nas.training.capture import CapturedStep, recorder_of
 from nas.training.data import Dataset
 from nas.training.evaluate import Preprocess, accuracy, autocast
-from nas.training.frozen import learning_mode
+from nas.training.learning_mode import learning_mode
 from nas.training.long_run import TRIAL, LongRun
 from nas.training.optimizer import Optimizer
 from nas.training.precision import precision_of

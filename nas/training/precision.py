@@ -17,7 +17,7 @@ from nas.files import write_new
 from nas.training.data import Dataset
 from nas.training.device import fast_bfloat16
 from nas.training.evaluate import Preprocess
-from nas.training.frozen import learning_mode
+from nas.training.learning_mode import learning_mode
 from nas.training.recipe import Recipe
 from searchspace.record import Record
 

@@ -8,22 +8,32 @@ from pydantic import Field, model_validator
 
 from searchspace.record import Fraction, Rate, Record
 
-LEARNING_RATE = {"sgd": 1.0, "adam": 8e-3}
+LEARNING_RATE = {"muon": 1.0, "sgd": 1.0, "adam": 8e-3}
+KERNEL_STEP = 0.1  # Muon's at a rate of 1 and 128 images a batch, as a share of a kernel's norm
 FINE_TUNING_RATE = {"sgd": 0.05, "adam": 1e-3}
 FINAL_EPOCHS, FINAL_CUTOUT = 100, 0.25
-YOUNGER = frozenset({"optimizer", "schedule", "plateau_factor", "plateau_patience", "frozen_epochs", "frozen_factor"})
-"""Fields that the first studies were stored without; their defaults say what those did."""
+YOUNGER: dict[str, Any] = {
+    "optimizer": "sgd",
+    "schedule": "one_cycle",
+    "plateau_factor": 0.2,
+    "plateau_patience": 2,
+    "frozen_epochs": 0,
+    "frozen_factor": 10.0,
+}
+"""Fields that the first studies were stored without, and what those did."""
 
 
 class Recipe(Record):
     """Gradient descent with a scheduled rate, clipped gradients and decoupled weight decay, the same for every family.
 
-    `optimizer`: SGD with Nesterov momentum, or Adam (Kingma and Ba 2015), whose first beta is `momentum`.
-    `learning_rate` is the peak for 256 images a batch, 1.0 for SGD and 0.008 for Adam where none is given; the rate
-    used grows with the batch. `schedule`: one cycle (Smith 2018) rises over the share `warmup` of the steps and falls
-    to zero; plateau rises alike, stays, and is multiplied by `plateau_factor` whenever more than `plateau_patience`
-    epochs in a row did not lower the training loss (torch's ReduceLROnPlateau). It watches that loss and not the
-    validation split, which ranks the networks and so has no say in their training.
+    `optimizer`: Muon (`nas.training.muon`) for the kernels of convolutions and SGD with Nesterov momentum for the
+    rest; SGD for all; or Adam (Kingma and Ba 2015), whose first beta is `momentum`. `learning_rate` is the peak for 256
+    images a batch, 1.0 for Muon and SGD and 0.008 for Adam where none is given; the rate used grows with the batch.
+
+    `schedule`: one cycle (Smith 2018) rises over the share `warmup` of the steps and falls to zero; plateau rises
+    alike, stays, and is multiplied by `plateau_factor` whenever more than `plateau_patience` epochs in a row did not
+    lower the training loss (torch's ReduceLROnPlateau). It watches that loss and not the validation split, which ranks
+    the networks and so has no say in their training.
 
     `weight_decay` is decoupled (Loshchilov and Hutter 2019): each step multiplies weights of two and more dimensions by
     1 - rate * weight_decay. Crop padding and cutout are shares of the image's side.
@@ -34,9 +44,9 @@ class Recipe(Record):
 
     epochs: int = Field(default=10, ge=1, le=100_000)
     batch_size: int = Field(default=128, ge=2, le=65536)
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["muon", "sgd", "adam"] = "muon"
     schedule: Literal["one_cycle", "plateau"] = "one_cycle"
-    learning_rate: Annotated[float, Field(gt=0.0, le=100.0)] = LEARNING_RATE["sgd"]
+    learning_rate: Annotated[float, Field(gt=0.0, le=100.0)] = LEARNING_RATE["muon"]
     momentum: Rate = 0.9
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 5e-3
     label_smoothing: Rate = 0.1
@@ -54,7 +64,7 @@ class Recipe(Record):
     @classmethod
     def _rate_of_the_optimizer(cls, given: Any) -> Any:
         if isinstance(given, dict) and "learning_rate" not in given:
-            rate = LEARNING_RATE.get(str(given.get("optimizer", "sgd")))
+            rate = LEARNING_RATE.get(str(given.get("optimizer", "muon")))
             return given if rate is None else given | {"learning_rate": rate}
         return given
 
@@ -67,6 +77,14 @@ class Recipe(Record):
     def peak_rate(self, batch_size: int) -> float:
         """The peak rate for batches of this size, which is below `batch_size` where the data are fewer."""
         return self.learning_rate * batch_size / 256
+
+    def kernel_step(self, batch_size: int) -> float:
+        """The share of its norm by which Muon changes a kernel at the peak of the schedule.
+
+        With the third root of the batch it is 0.1 at 128 images, measured in docs/recipe.md, and 0.25 at 2,000, where
+        the speed records use 0.24 (Jordan et al. 2024).
+        """
+        return KERNEL_STEP * self.learning_rate * (batch_size / 128) ** (1 / 3)
 
     def rate_share(self, step: int, steps: int) -> float:
         """The schedule's share of the peak at `step` of `steps`, but for what a plateau took off."""
@@ -83,12 +101,12 @@ class Recipe(Record):
         return self.model_copy(update={"epochs": self.epochs - self.frozen_epochs, "frozen_epochs": 0})
 
     def settings(self) -> dict[str, Any]:
-        """What a study is compared by when it is resumed; without younger fields at their defaults, as it was stored.
+        """What a study is compared by when it is resumed; without younger fields that are as at first, when they were
+        not stored.
 
         The number of epochs is a setting of its own.
         """
-        defaults = Recipe()
-        same = {name for name in YOUNGER if getattr(self, name) == getattr(defaults, name)}
+        same = {name for name, first in YOUNGER.items() if getattr(self, name) == first}
         return self.model_dump(exclude={"epochs"} | same)
 
 
@@ -103,12 +121,16 @@ def final_recipe(recipe: Recipe, epochs: int | None = None) -> Recipe:
 def fine_tuning(recipe: Recipe, learning_rate: float | None = None) -> Recipe:
     """The recipe for weights that are learnt already: a quarter of the epochs with a frozen trunk, and less decay.
 
-    Without a `learning_rate` it is the optimizer's in FINE_TUNING_RATE, lower than from scratch.
+    Without a `learning_rate` it is the optimizer's in FINE_TUNING_RATE, lower than from scratch. SGD takes Muon's
+    place, which keeps the norms of kernels and changes all their directions at once: no way to stay near what was
+    learnt.
     """
+    optimizer = "sgd" if recipe.optimizer == "muon" else recipe.optimizer
     changes = {
+        "optimizer": optimizer,
         "frozen_epochs": max(1, recipe.epochs // 4),
         "weight_decay": 1e-3,
-        "learning_rate": FINE_TUNING_RATE[recipe.optimizer] if learning_rate is None else learning_rate,
+        "learning_rate": FINE_TUNING_RATE[optimizer] if learning_rate is None else learning_rate,
     }
     return recipe.model_copy(update=changes)
 

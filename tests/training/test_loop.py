@@ -16,7 +16,7 @@ from nas.training.loop import Diverged, EpochScore, Stopped, train
 from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe
 from nas.training.trial import train_architecture
-from searchspace import Architecture, Stage
+from searchspace import Architecture, Stage, build
 from searchspace.blocks import Conv, Residual
 
 
@@ -80,7 +80,7 @@ def test_it_learns_digits_and_does_not_learn_shuffled_ones(digits: Dataset) -> N
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["muon", "sgd", "adam"])
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_each_recipe_learns_digits(digits: Dataset, optimizer: str, schedule: str, label_smoothing: float) -> None:
     settings = {"optimizer": optimizer, "schedule": schedule, "label_smoothing": label_smoothing}
@@ -337,3 +337,11 @@ def test_frozen_parts_keep_weights_and_statistics_and_others_do_not(few: Dataset
 def test_the_rate_follows_the_batch() -> None:
     recipe = Recipe(learning_rate=1.0, weight_decay=0.0, warmup=0.0, momentum=0.0)
     assert step(One(0.0, 2), 1.0, recipe, batch_size=128) == pytest.approx(-0.5)
+
+
+def test_statistics_follow_the_weights_faster_where_the_architecture_asks_for_nothing_else(few: Dataset) -> None:
+    for asked, used in ((0.1, 0.3), (0.01, 0.01)):
+        network = build(architecture(norm_momentum=asked))
+        next(train(network, few, Recipe(epochs=2, batch_size=32), seed=0, resolution=8))
+        momenta = {module.momentum for module in network.modules() if isinstance(module, nn.BatchNorm2d)}
+        assert momenta == {used}

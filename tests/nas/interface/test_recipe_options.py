@@ -82,13 +82,17 @@ FIRST = {
 def test_a_study_of_the_first_version_is_resumed_and_exported(study_copy: Searched) -> None:
     """It knows none of the younger settings, neither in its own row nor in its trials' recipes."""
     with database(study_copy) as connection:
-        (settings,) = connection.execute("SELECT settings FROM nas_study").fetchone()
-        assert set(json.loads(settings)["recipe"]) == FIRST, "what is at its default is stored as it was"
+        (text,) = connection.execute("SELECT settings FROM nas_study").fetchone()
+        settings: dict[str, Any] = json.loads(text)
+        assert set(settings["recipe"]) == FIRST | {"optimizer"}, "what is as it was at first is stored as it was"
+        del settings["recipe"]["optimizer"]
+        connection.execute("UPDATE nas_study SET settings = ?", (json.dumps(settings),))
         for number, text in connection.execute("SELECT id, recipe FROM nas_evaluation").fetchall():
             recipe: dict[str, Any] = json.loads(text)
             recipe["training"] = {name: recipe["training"][name] for name in FIRST | {"epochs"}}
             connection.execute("UPDATE nas_evaluation SET recipe = ? WHERE id = ?", (json.dumps(recipe), number))
     connection.close()
-    done("search", *SEARCH, "--budget", "3", "--storage", study_copy.storage)
+    done("search", *SEARCH, "--budget", "3", "--storage", study_copy.storage, "--optimizer", "sgd")
+    assert "optimizer" in refused("search", *SEARCH, "--budget", "4", "--storage", study_copy.storage)
     answer = done("export", "--storage", study_copy.storage, "--epochs", "1", "--out", "net", "--json")
     assert answer.document["recipe"]["training"]["optimizer"] == "sgd"
