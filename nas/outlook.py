@@ -82,7 +82,7 @@ class Forecast:
         if self.left == 0:
             return "no trial is left to train, a larger budget goes on"
         if self.seconds is None or self.trial_seconds is None:
-            return f"{self.left} trials to train"
+            return f"{self.left} trials to train; how long they take could not be told in a moment"
         low, middle, high = (_duration(value) for value in self.trial_seconds)
         spread = "" if low == high else f" ({low} to {high})"
         given = self.time_limit is not None and self.time_limit < self.seconds

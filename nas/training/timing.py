@@ -15,8 +15,7 @@ from nas.training.recipe import Recipe
 from nas.training.trial import OutOfMemory, train_architecture
 from searchspace import Architecture, Cost
 
-STEPS: dict[str, int] = {"cpu": 2, "cuda": 8}  # of an epoch; on CUDA the first records the step in its fourth
-VALIDATED = 512  # images
+RECORDED = 8  # steps of an epoch on CUDA: the fourth of the first epoch is recorded as a graph, which others replay
 EPOCHS = 2  # the first is not counted: memory, kernels and graphs are made in it
 
 
@@ -34,18 +33,28 @@ class Timing:
 
 
 def time_training(
-    architecture: Architecture, cost: Cost, dataset: Dataset, recipe: Recipe, stop: Callable[[], bool]
+    architecture: Architecture,
+    cost: Cost,
+    dataset: Dataset,
+    recipe: Recipe,
+    stop: Callable[[], bool],
+    *,
+    steps: int = 2,
+    validated: int = 512,
 ) -> Timing | None:
-    """Train a few steps of the dataset's first images, as a trial would; None where that brought no score.
+    """Train two epochs of a few steps on the dataset's first images, as a trial would; None where no score came of it.
+
+    `validated` images are evaluated after each. On CUDA the steps are as many as it takes to replay them.
 
     Both ends of an epoch wait for the device, so that times on CUDA are whole.
     """
     batch_size = min(recipe.batch_size, len(dataset.train))
-    steps = min(STEPS.get(dataset.train.images.device.type, 2), len(dataset.train) // batch_size)
+    steps = RECORDED if dataset.train.images.device.type == "cuda" else steps
+    steps = min(steps, len(dataset.train) // batch_size)
     some = replace(
         dataset,
         train=_first(dataset.train, steps * batch_size),
-        validation=_first(dataset.validation, VALIDATED),
+        validation=_first(dataset.validation, validated),
     )
     few = recipe.model_copy(update={"epochs": EPOCHS, "frozen_epochs": 0})
     started = time.monotonic()

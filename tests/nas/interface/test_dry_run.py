@@ -9,13 +9,14 @@ from command import done, refused
 from searched import SEARCH, Searched
 
 import nas
+from nas.forecasting import Effort
 
 SMALL = ("--dataset", "digits", "--limit-train", "300", "--epochs", "2", "--space", "tiny")
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.dry_run.THOROUGH", nas.forecasting.QUICK)
+    monkeypatch.setattr("nas.dry_run.THOROUGH", Effort(25, 2.0, 2, 60.0, 1, 64))
 
 
 def test_a_table_and_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,5 +72,5 @@ def test_python_has_it_too() -> None:
 def test_the_first_line_of_a_search_and_none_when_quiet() -> None:
     small = (*SMALL, "--budget", "1", "--epochs", "1")
     loud = done("search", *small, "--storage", "sqlite:///loud.db")
-    assert loud.err.splitlines()[0].startswith("155,520 networks; a trial takes about ")
+    assert loud.err.splitlines()[0].startswith("155,520 networks; ")
     assert done("search", *small, "--storage", "sqlite:///quiet.db", "--quiet", "--json").err == ""

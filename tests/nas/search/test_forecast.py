@@ -42,7 +42,7 @@ def digits() -> Any:
 
 def forecast_of(digits: Any, **changes: Any) -> Forecast:
     given: dict[str, Any] = {"space": WIDE, "task": TASK, "limits": Limits(), "dataset": digits, "budget": 5, "seed": 0}
-    given |= {"recipe": Recipe(epochs=2), "pruner": "asha", "past": Past(), "effort": Effort(40, 60.0, 2, 60.0)}
+    given |= {"recipe": Recipe(epochs=2), "pruner": "asha", "past": Past(), "effort": Effort(40, 60.0, 2, 60.0, 1, 64)}
     return foresee(**{**given, **changes})
 
 
@@ -200,7 +200,7 @@ def test_past_trials_of_a_study_are_found(storage: str) -> None:
 def test_every_search_that_speaks_says_it_first(storage: str, capsys: Any) -> None:
     small_search(storage, TWINS, budget=1, epochs=1, evaluate=None, progress=PlainProgress())
     first = capsys.readouterr().err.splitlines()[0]
-    assert first.startswith("12 networks; a trial takes about ")
+    assert first.startswith("12 networks; ")
 
 
 def test_a_search_that_tells_nothing_looks_at_nothing(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,5 +214,5 @@ def test_a_search_that_tells_nothing_looks_at_nothing(storage: str, monkeypatch:
 def test_quick_is_quicker_than_thorough_and_a_spread_is_plain_data(digits: Any) -> None:
     from nas.forecasting import THOROUGH
 
-    assert all(quick < thorough for quick, thorough in zip(vars(QUICK).values(), vars(THOROUGH).values(), strict=True))
+    assert all(quick <= thorough for quick, thorough in zip(vars(QUICK).values(), vars(THOROUGH).values(), strict=True))
     assert asdict(Spread.of([3, 1, 2])) == {"smallest": 1, "median": 2, "largest": 3}
