@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from functools import cache
 
 # glibc's malloc.h
 M_TRIM_THRESHOLD = -1
@@ -39,6 +40,7 @@ def give_back() -> None:
         _prefer_huge_pages(library)
 
 
+@cache
 def _glibc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 

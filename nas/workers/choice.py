@@ -21,7 +21,6 @@ from nas.workers.control_group import available_memory
 from nas.workers.cores import Cores, usable_cores
 from nas.workers.messages import Job
 from nas.workers.pool import Seat, WorkerPool
-from nas.workers.process import Patience
 from nas.workers.shared_data import SharedDataset
 from searchspace.blocks import BLOCKS, Block
 
@@ -90,9 +89,10 @@ def open_pool(
     dataset: Dataset | None,
     devices: list[str],
     note: Callable[[str], None] = lambda text: None,
-    patience: Patience | None = None,
+    **watching: Any,
 ) -> WorkerPool:
-    """A pool with its first worker ready. `evaluate` is pickled, and called with `dataset` if one is given.
+    """A pool with its first worker ready. `evaluate` is pickled, and called with `dataset` if one is given; `watching`
+    is the pool's patience and clock.
 
     Raises:
         NasError: as above.
@@ -110,7 +110,7 @@ def open_pool(
     except OSError as error:
         raise NasError(f"the data set does not fit into memory that workers share: {error}") from None
     job = Job(evaluate, shared, families, devices[0], 1)
-    pool = WorkerPool(job, seats, grow=grow, patience=patience, note=note)
+    pool = WorkerPool(job, seats, grow=grow, note=note, **watching)
     try:
         pool.start()
     except BaseException:

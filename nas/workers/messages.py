@@ -85,7 +85,9 @@ class NotReady:
 
 @dataclass(frozen=True)
 class Alive:
-    """A step was made."""
+    """The trial begins, or has made a step."""
+
+    trial: int
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,10 @@ class Seat:
         return self.worker is None and self.failed_starts >= STARTS
 
 
+class _NotBegun(Exception):
+    """The worker was lost before it looked at the trial, which cannot be the cause."""
+
+
 class WorkerPool:
     """Trains the trials of a search in processes of their own; its `evaluate` and `count` are what SearchRun takes.
 
@@ -61,11 +65,13 @@ class WorkerPool:
         *,
         grow: bool = False,
         patience: Patience | None = None,
+        clock: Callable[[], float] = time.monotonic,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.seats = list(seats)
         self._job = job
         self._patience = patience
+        self._clock = clock
         self._note = note
         self._trials = count(1)
         self._reason = ""
@@ -150,41 +156,57 @@ class WorkerPool:
             Unavailable: no worker is left.
             Diverged, OutOfMemory, Stopped: as the training raised them.
         """
-        while (seat := self._free_seat()) is None:
-            if stop():
-                raise Stopped
-            yield None
-        worker, trial, stopped = seat.worker, next(self._trials), False
+        while True:
+            while (seat := self._free_seat()) is None:
+                if stop():
+                    raise Stopped
+                yield None
+            seat.busy = True
+            try:
+                yield from self._train(seat, Train(next(self._trials), architecture.to_json(), seed), stop)
+                return
+            except _NotBegun:
+                continue
+            finally:
+                seat.busy = False
+
+    def _train(self, seat: Seat, order: Train, stop: Callable[[], bool]) -> Iterator[EpochScore | None]:
+        """One trial in this seat's worker.
+
+        Raises:
+            _NotBegun: the worker was lost before it looked at the trial, which another may train.
+        """
+        worker, begun, stopped = seat.worker, False, False
         assert worker is not None
-        seat.busy = True
         worker.watch()
-        worker.send(Train(trial, architecture.to_json(), seed))
+        worker.send(order)
         try:
             while True:
                 report = worker.read()
-                if isinstance(report, Scored) and report.trial == trial:
+                ours = getattr(report, "trial", None) == order.trial  # or the last words of one that was dropped
+                begun = begun or ours
+                if report is None:
+                    if stop() and not stopped:
+                        worker.send(Stop(order.trial))
+                        stopped = True
+                    yield None
+                elif ours and isinstance(report, Scored):
                     self._learn(seat, report.memory)
-                    network = cast("nn.Module", RemoteNetwork(worker, trial))  # the search wants its state alone
+                    network = cast("nn.Module", RemoteNetwork(worker, order.trial))  # the search wants its state alone
                     yield replace(report.score, network=network)
-                    worker.send(GoOn(trial))
-                elif isinstance(report, Ended) and report.trial == trial:
+                    worker.send(GoOn(order.trial))
+                elif ours and isinstance(report, Ended):
                     if report.broken:
                         self._replace(seat)
                     if report.error is not None:
                         raise report.error
                     return
-                elif report is None:
-                    if stop() and not stopped:
-                        worker.send(Stop(trial))
-                        stopped = True
-                    yield None
         except WorkerLost as lost:
             self._replace(seat)
-            raise TrainingFailed(str(lost)) from None
+            raise TrainingFailed(str(lost)) if begun else _NotBegun from None
         finally:
             if seat.worker is worker:
-                worker.send(Drop(trial))
-            seat.busy = False
+                worker.send(Drop(order.trial))
 
     # Seats
 
@@ -219,7 +241,7 @@ class WorkerPool:
         job = replace(self._job, device=seat.device, threads=seat.share.threads)
         inherited = () if job.dataset is None else (job.dataset.descriptor,)
         try:
-            seat.worker = WorkerProcess(pickle.dumps(job), seat.share, inherited, self._patience)
+            seat.worker = WorkerProcess(pickle.dumps(job), seat.share, inherited, self._patience, self._clock)
         except OSError as error:  # the machine has no room for another process
             self._not_started(seat, str(error))
 

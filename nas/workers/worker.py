@@ -55,6 +55,7 @@ def work(connection: Connection) -> None:
     except Exception as error:
         connection.send(NotReady(describe(error)))
         return
+    gc.freeze()  # what was imported stays: it need not be looked through between trials
     connection.send(Ready(memory))
     _Worker(connection, evaluate, torch.device(job.device)).run()
 
@@ -105,6 +106,7 @@ class _Worker:
 
     def _train(self, order: Train) -> bool:
         """Train to whatever end; whether that has broken the device for this process."""
+        self._send(Alive(order.trial))
         self.kept = (order.trial, None)
         _free(self.device)
         end = Ended(order.trial)
@@ -129,7 +131,7 @@ class _Worker:
         """What the training asks before every step: so an answer is also a sign of life."""
         now = time.monotonic()
         if now - self.signed >= SIGN:
-            self._send(Alive())
+            self._send(Alive(trial))
         return self.over >= trial
 
     def _wanted(self, trial: int) -> bool:
