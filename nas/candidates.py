@@ -16,6 +16,7 @@ from optuna.trial import Trial, TrialState
 from nas.draws import TRIES, Proposal, descent, draws, propose
 from nas.errors import NasError
 from nas.limits import Limits
+from nas.one_commit import one_commit
 from nas.quantities import show_count
 from nas.samplers import make_sampler
 from nas.starts import Start
@@ -114,7 +115,8 @@ class Candidates:
 
     def _judge(self, known: set[str], trial: Trial) -> Proposal | None:
         """The trial's proposal, or None if it was refused, and told so."""
-        choices: Mapping[str, Any] = self.space.choose(trial)
+        with one_commit(trial.storage):
+            choices: Mapping[str, Any] = self.space.choose(trial)
         try:
             proposal = propose(self.space, self.task, choices, known.__contains__)
         except ArchitectureError as error:

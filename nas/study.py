@@ -16,6 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.candidates import INTERRUPTION, REASON, Candidate
+from nas.one_commit import group_commits, one_commit
 from nas.ownership import is_here, lives, this_process
 from nas.pictures import picture_attribute
 from nas.study_names import LINK, require_ours, require_own_name
@@ -136,9 +137,11 @@ class TwinStudy:
         if not self.store.attach(slot, evaluation_id):
             self._interrupt(trial._trial_id)
             raise TakenOver
-        trial.set_user_attr(EVALUATION, evaluation_id)
-        for name in ("params", "macs", "activations"):
-            trial.set_user_attr(name, getattr(proposal.cost, name))
+        with one_commit(trial.storage):
+            trial.set_user_attr(EVALUATION, evaluation_id)
+            for name in ("params", "macs", "activations"):
+                trial.set_user_attr(name, getattr(proposal.cost, name))
+            self.storage.set_trial_system_attr(trial._trial_id, *picture_attribute(evaluation_id))
         self.store.start_evaluation(
             evaluation_id=evaluation_id,
             study_id=self.row.id,
@@ -148,7 +151,6 @@ class TwinStudy:
             choices=dict(proposal.choices),
             **facts,
         )
-        self.storage.set_trial_system_attr(trial._trial_id, *picture_attribute(evaluation_id))
         return evaluation_id
 
     def finish(self, trial: optuna.Trial, slot: Slot, evaluation_id: str, outcome: Outcome) -> Outcome:
@@ -276,6 +278,7 @@ def optuna_storage(store: StudyStore) -> RDBStorage:
     for attempt in range(OPENINGS):
         try:
             storage = RDBStorage(url, engine_kwargs=options)
+            group_commits(storage)
             ensure_unique(store, "studies", "study_name", "ix_studies_study_name")
             return storage
         except Exception:  # Optuna looks whether its tables are there, then makes them, in two steps

@@ -14,7 +14,8 @@ from searchspace import ArchitectureError, Cost
 from searchspace.space import SearchSpace, Task
 
 LEAST = 20  # draws, however long they take
-ENOUGH = 10  # networks that fit, where chance brought none and they were looked for
+FEW = 3  # networks that fit: of fewer nothing is known of the space within the limits
+ENOUGH = 10  # networks that fit, where they are looked for because chance brought few
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Spread:
 class Survey:
     """`drawn` networks of a space, all of it where `exact`; `fitting` of them keep the limits.
 
-    `sample` are those, or what a search for the limits found where chance brought none.
+    `sample` are those, and what was found by going towards the limits where chance brought few.
     """
 
     size: int
@@ -71,7 +72,7 @@ def survey(space: SearchSpace, task: Task, limits: Limits, rng: random.Random, *
         if proposal is not None:
             found.append(proposal)
     fitting = [proposal for proposal in found if limits.allow(proposal.cost)]
-    sample = fitting or _sought(space, task, limits, rng, seconds)
+    sample = fitting if len(fitting) >= FEW or not limits else fitting + _sought(space, task, limits, rng, seconds)
     return Survey(space.size, len(found), len(fitting), exact, tuple(sample))
 
 
