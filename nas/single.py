@@ -152,7 +152,7 @@ def _trained(
             task.architecture, task.data, task.recipe, asked.seed, stop, progress, task.trunk, run
         )
         with group.first_alone():
-            found = _measured(task, network, scores[-1]) if group.first else (scores[-1].val_accuracy, None, None)
+            found = _measured(task, network, scores[-1], run) if group.first else (scores[-1].val_accuracy, None, None)
     run.forget()
     last, counted = scores[-1], cost(task.architecture)
     return Training(
@@ -200,11 +200,13 @@ def _checkpoint(task: Task, group: Group, compile: bool, say: Say) -> Checkpoint
     return Checkpoint(file, place, say, writes=group.first)
 
 
-def _measured(task: Task, network: nn.Module, last: EpochScore) -> tuple[float, float | None, float | None]:
+def _measured(
+    task: Task, network: nn.Module, last: EpochScore, run: LongRun
+) -> tuple[float, float | None, float | None]:
     """Validation, test and flipped test accuracy of the network, or of the one read back from the bundle asked for."""
     flipped = task.asked.final and task.data.mirror
     if task.asked.out is not None:
-        written = _written(task, network, flipped)
+        written = _written(task, network, run, flipped)
         return written.val_accuracy, written.test_accuracy, written.network.card.test_accuracy_flipped
     if task.test is None:
         return last.val_accuracy, None, None
@@ -214,7 +216,7 @@ def _measured(task: Task, network: nn.Module, last: EpochScore) -> tuple[float, 
     return last.val_accuracy, plain, both
 
 
-def _written(task: Task, network: nn.Module, flipped: bool) -> Export:
+def _written(task: Task, network: nn.Module, run: LongRun, flipped: bool) -> Export:
     asked, data = task.asked, task.data
     assert asked.out is not None
     origin = {
@@ -232,5 +234,4 @@ def _written(task: Task, network: nn.Module, flipped: bool) -> Export:
     except NasError as error:
         if not asked.final:
             raise
-        kept = "the training is kept: the same command, or one with another --out, writes it"
-        raise RunError(f"{error}; {kept}") from None
+        raise RunError(f"{error}; {run.kept(task.recipe.epochs)}") from None

@@ -100,8 +100,12 @@ class LongRun:
         if not self.group.first:
             return "the first process says where it resumes"
         self.checkpoint.flush()
-        if not self.checkpoint.written:
+        if not self.checkpoint.epoch:
             return "no epoch had ended, so nothing was written"
+        if not self.checkpoint.written:
+            return "no checkpoint could be written"
+        if self.checkpoint.written == epochs:
+            return "the training is kept: the same command, or one with another --out, writes it"
         return f"the same command resumes at epoch {self.checkpoint.written + 1} of {epochs}"
 
     @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from command import done, refused
+from command import done, refused, typed
 from crashes import Crash, crash_at, operations
 from pictures import make_folder
 from searched import Searched
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 import nas
 from nas import bundle as bundles
 from nas.errors import RunError
+from nas.training import checkpoint as checkpoint_module
 from nas.training.checkpoint import Checkpoint
 from nas.training.data import Split
 from nas.training.loop import EpochScore
@@ -188,6 +189,17 @@ def test_wherever_a_writing_ends_the_old_checkpoint_or_the_new_one_is_whole(
     assert found == sorted(found)
     assert found[0] == 1
     assert not list(tmp_path.glob(".*.tmp")), "nothing half written is left"
+
+
+def test_a_disk_too_full_for_result_and_checkpoint_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(bundles, "write_flushed", full)
+    monkeypatch.setattr(checkpoint_module, "write_whole", full)
+    told = typed(*FINAL, "--epochs", "1", "--out", "net").err.splitlines()
+    assert "cannot write the checkpoint" in told[-2]
+    assert told[-1].endswith("No space left on device; no checkpoint could be written")
 
 
 @pytest.mark.slow
