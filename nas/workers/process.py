@@ -57,6 +57,7 @@ class WorkerProcess:
             process_group=0,
         )
         theirs.close()
+        self._ended = False
         self._silence = _Silence(patience or Patience(), clock)
         with suppress(OSError):  # it has ended: `read` will say how
             self.connection.send_bytes(job)
@@ -99,8 +100,9 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it and what it started, at once."""
-        if self.connection.closed:  # it was ended before, and its number may be another's by now
+        if self._ended:  # its number may be another's by now
             return
+        self._ended = True
         with suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -171,6 +171,13 @@ def deaf(architecture: Architecture, *, seed: int, stop: Stop) -> Iterator[Epoch
     yield score(1)
 
 
+def stuck(architecture: Architecture, *, seed: int, stop: Stop) -> Iterator[EpochScore]:
+    """As `deaf`, and no other thread of the process hears anything either: the interpreter's lock is held."""
+    print(f"worker {os.getpid()} trains", file=sys.stderr, flush=True)
+    ctypes.PyDLL(None).sleep(3600)
+    yield score(1)
+
+
 @dataclass(frozen=True)
 class OnlyOnce:
     """Two workers can start, and die of their first trial; later ones find the device full."""

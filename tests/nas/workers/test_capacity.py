@@ -83,7 +83,9 @@ def group(tmp_path: Path, membership: str, **files: str) -> dict[str, Any]:
 
 
 def test_the_quota_of_a_control_group_is_the_smallest_above_it(tmp_path: Path) -> None:
-    two = group(tmp_path, "0::/a/b", a__cpu_dot_max="400000 100000", a__b__cpu_dot_max="max 100000")
+    two = group(
+        tmp_path, "0::/a/b", cpu_dot_max="900000 100000", a__cpu_dot_max="400000 100000", a__b__cpu_dot_max="max 100000"
+    )
     assert cpu_quota(**two) == 4.0
     one = {"cpu__cpu.cfs_quota_us": "150000", "cpu__cpu.cfs_period_us": "100000"}
     assert cpu_quota(**group(tmp_path / "v1", "4:memory:/x\n3:cpu,cpuacct:/x", **one)) == 1.5

@@ -282,6 +282,18 @@ def test_without_that_call_glibc_would_map_such_a_block() -> None:
 # Starting
 
 
+@pytest.mark.slow
+def test_a_worker_ends_with_its_pipe_where_the_kernel_does_not_see_to_it(tmp_path: Path) -> None:
+    """In the middle of a step that asks nothing."""
+    with open_pool(2, acts.Act(tmp_path), None, ["cpu"]) as pool:
+        found = trial(pool, acts.HANG)
+        pid = pid_of(until(found, pool))
+        [worker] = [seat.worker for seat in pool.seats if seat.worker and seat.worker.pid == pid]
+        assert next(found) is None
+        with gone_within(5, [pid]):
+            worker.connection.close()
+
+
 def test_a_worker_that_cannot_start_is_a_plain_error() -> None:
     with pytest.raises(NasError) as refused:
         open_pool(2, acts.NoRoom(), None, ["cpu"])
