@@ -81,7 +81,7 @@ def first_step(images: Path, times: int, extra: list[str], dry_run: bool) -> lis
 def overhead(times: int, trials: int, before: int, folder: Path) -> list[float]:
     """Seconds a trial of each of `times` searches of `trials` trials, in a study with `before` trials."""
     from nas.searching import search
-    from nas.training.loop import EpochScore
+    from nas.training.score import EpochScore
 
     def instant(architecture: Any, *, seed: int, stop: Callable[[], bool]) -> Iterator[EpochScore]:
         for epoch in range(1, 4):

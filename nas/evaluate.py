@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from typing import Protocol
 
-from nas.training.loop import Diverged, EpochScore, Stopped
+from nas.training.score import Diverged, EpochScore, Stopped
 from nas.training.trial import OutOfMemory
 from searchspace import Architecture
 

@@ -24,9 +24,9 @@ from nas.trained import TrainedNetwork
 from nas.training.data import Dataset, Split, default_data_dir, load_dataset
 from nas.training.device import pick_device, versions
 from nas.training.evaluate import Preprocess, logits
-from nas.training.loop import EpochScore
 from nas.training.mirrored import mirrored_accuracy
 from nas.training.recipe import YOUNGER, Recipe
+from nas.training.score import EpochScore
 from nas.training.seeds import derive_seed
 from nas.training.trial import train_to_the_end
 from nas.weights import plain_state, weights_file, weights_folder

@@ -22,7 +22,7 @@ from nas.progress import Progress
 from nas.result import SearchResult
 from nas.stop import StopSignal
 from nas.study import Outcome, TakenOver, TwinStudy
-from nas.training.loop import Diverged, EpochScore, Stopped
+from nas.training.score import Diverged, EpochScore, Stopped
 from nas.training.seeds import derive_seed
 from nas.training.trial import OutOfMemory
 from nas.weights import KEPT, forget_weights, keep_weights

@@ -120,20 +120,23 @@ def search(
             candidates(study=optuna.create_study()).require_feasible()
             if evaluate is None:
                 progress.forecast(
-                    lambda: foresee(
-                        space=chosen_space,
-                        task=task,
-                        limits=limits,
-                        dataset=data.to(place),
-                        recipe=recipe,
-                        pruner=pruner,
-                        budget=budget,
-                        seed=seed,
-                        past=past_of(store, name),
-                        workers=workers if isinstance(workers, int) else 1,
-                        timed=workers == 1 or place.type == "cpu",  # a process that trains nothing stays off the GPU
-                        time_limit=stop.seconds,
-                    ).line
+                    lambda: (
+                        foresee(
+                            space=chosen_space,
+                            task=task,
+                            limits=limits,
+                            dataset=data.to(place) if workers == 1 else data,  # workers have the device
+                            recipe=recipe,
+                            pruner=pruner,
+                            budget=budget,
+                            seed=seed,
+                            past=past_of(store, name),
+                            workers=workers if isinstance(workers, int) else 1,
+                            timed=workers == 1
+                            or place.type == "cpu",  # a process that trains nothing stays off the GPU
+                            time_limit=stop.seconds,
+                        ).line
+                    )
                 )
             origin = {"dataset": source_of(dataset), "seed": seed, "limit_train": limit_train}
             settings = {

@@ -21,9 +21,9 @@ from nas.training.device import describe_device, pick_device
 from nas.training.distributed import Group, asked_size, joined, pick_own_device, refuse_several
 from nas.training.evaluate import Preprocess, accuracy, logits
 from nas.training.long_run import TRIAL, LongRun, here
-from nas.training.loop import EpochScore
 from nas.training.mirrored import mirrored_accuracy
 from nas.training.recipe import final_recipe
+from nas.training.score import EpochScore
 from nas.training.trial import train_to_the_end
 from nas.weights import plain_state
 from searchspace import Architecture, cost

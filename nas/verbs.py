@@ -22,8 +22,8 @@ from nas.terminal import DEFAULT_STORAGE, fail, print_json, say, speaks, word
 from nas.trained import TrainedNetwork
 from nas.training.device import pick_device
 from nas.training.latency import measure_latency
-from nas.training.loop import EpochScore
 from nas.training.memory import keep_memory
+from nas.training.score import EpochScore
 from searchspace import Architecture, build
 from searchspace import cost as count_cost
 from searchspace.table import stage_rows

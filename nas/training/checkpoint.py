@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,12 +18,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nas.files import write_whole
+from nas.training.optimizer import Optimizer
 from nas.training.precision import Precision
+from nas.training.score import EpochScore
 from nas.weights import plain_state
-
-if TYPE_CHECKING:
-    from nas.training.loop import EpochScore
-    from nas.training.optimizer import Optimizer
 
 FORMAT = 1  # of the file; part of its name
 SECONDS = 30.0  # of training between two writings
@@ -169,7 +167,7 @@ def _to_bytes(point: Point) -> bytes:
 
 
 def _from_file(file: Path) -> Point:
-    from nas.training.loop import EpochScore
+    from nas.training.score import EpochScore
 
     with safe_open(file, framework="pt") as content:
         tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118  # it is no mapping

@@ -16,7 +16,7 @@ from torch.nn import functional
 from nas.files import write_whole
 from nas.training.data import Dataset
 from nas.training.evaluate import Preprocess
-from nas.training.loop import Diverged, Stopped
+from nas.training.score import Diverged, Stopped
 from nas.training.seeds import derive_seed, generator
 from searchspace import Network
 from searchspace.blocks.boost import FEATURES, SHRINKS, BoostedChannels, encoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,9 @@ from nas.training.compiling import Forward, compiled
 from nas.training.device import describe_device, versions
 from nas.training.distributed import ALONE, Group
 from nas.training.learning_mode import learning_mode
-
-if TYPE_CHECKING:
-    from nas.training.loop import EpochScore
-    from nas.training.optimizer import Optimizer
-    from nas.training.precision import Precision
+from nas.training.optimizer import Optimizer
+from nas.training.precision import Precision
+from nas.training.score import EpochScore
 
 
 @dataclass(frozen=True, eq=False)

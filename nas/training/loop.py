@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -21,32 +20,8 @@ from nas.training.long_run import TRIAL, LongRun
 from nas.training.optimizer import Optimizer
 from nas.training.precision import precision_of
 from nas.training.recipe import Recipe
+from nas.training.score import Diverged, EpochScore, Stopped
 from nas.training.seeds import derive_seed
-
-
-class Diverged(Exception):
-    """The loss became NaN or infinite."""
-
-
-class Stopped(Exception):
-    """The caller asked for an end between two steps."""
-
-
-@dataclass(frozen=True)
-class EpochScore:
-    """What an epoch brought. `epoch` counts from 1; seconds include the validation, images per second do not.
-
-    `execution` says how it was computed: precision, memory format, and on CUDA whether a graph was replayed or why not.
-    """
-
-    epoch: int
-    train_loss: float
-    val_accuracy: float
-    seconds: float
-    images_per_second: float
-    batch_size: int
-    network: nn.Module | None = None
-    execution: str = ""
 
 
 def train(

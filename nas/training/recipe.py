@@ -113,7 +113,7 @@ class Recipe(Record):
 def final_recipe(recipe: Recipe, epochs: int | None = None) -> Recipe:
     """The recipe for a search's winner: as a trial's, but for FINAL_EPOCHS, or `epochs`, and with cutout.
 
-    A long training sees every image often enough that a stronger augmentation pays.
+    A long training sees every image often, so its augmentation is stronger (DeVries and Taylor 2017).
     """
     return recipe.model_copy(update={"epochs": epochs or FINAL_EPOCHS, "cutout": FINAL_CUTOUT})
 

@@ -10,8 +10,8 @@ from itertools import combinations
 import numpy as np
 
 from nas.training.data import Dataset, Split
-from nas.training.loop import Diverged, EpochScore, Stopped
 from nas.training.recipe import Recipe
+from nas.training.score import Diverged, EpochScore, Stopped
 from nas.training.trial import OutOfMemory, train_architecture
 from searchspace import Architecture, Cost
 

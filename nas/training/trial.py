@@ -13,9 +13,10 @@ from nas.errors import RunError
 from nas.training.data import Dataset
 from nas.training.learner import install_learner
 from nas.training.long_run import TRIAL, LongRun
-from nas.training.loop import Diverged, EpochScore, Stopped, train
+from nas.training.loop import train
 from nas.training.out_of_memory import is_out_of_memory
 from nas.training.recipe import Recipe
+from nas.training.score import Diverged, EpochScore, Stopped
 from nas.training.seeds import derive_seed
 from searchspace import Architecture, Network, build
 

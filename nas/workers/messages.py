@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nas.training.loop import EpochScore
+from nas.training.score import EpochScore
 from nas.workers.shared_data import SharedDataset
 from searchspace.blocks import Block
 

@@ -17,7 +17,7 @@ from torch import nn
 from nas.errors import NasError, RunError
 from nas.evaluate import TrainingFailed, Unavailable
 from nas.training.device import describe_device
-from nas.training.loop import EpochScore, Stopped
+from nas.training.score import EpochScore, Stopped
 from nas.workers.capacity import fit_more, fit_on_device, memory_text
 from nas.workers.cores import Share
 from nas.workers.messages import DeviceMemory, Drop, Ended, GoOn, Job, NotReady, Ready, Scored, Stop, Train

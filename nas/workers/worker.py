@@ -19,8 +19,8 @@ from safetensors.torch import save
 from torch import nn
 
 from nas.evaluate import TrainingFailed, describe
-from nas.training.loop import Diverged, Stopped
 from nas.training.memory import give_back, keep_memory
+from nas.training.score import Diverged, Stopped
 from nas.training.trial import OutOfMemory, is_out_of_memory
 from nas.weights import plain_state
 from nas.workers.messages import (

@@ -22,9 +22,9 @@ from nas.training.checkpoint import Checkpoint, checkpoint_file, digest_of
 from nas.training.data import Dataset, load_dataset
 from nas.training.distributed import ALONE
 from nas.training.long_run import LongRun, here
-from nas.training.loop import EpochScore
 from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe, fine_tuning
+from nas.training.score import EpochScore
 from nas.training.trial import train_to_the_end
 from searchspace import Architecture, Stage, build
 from searchspace.blocks import Conv, Residual

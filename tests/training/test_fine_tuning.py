@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nas.training.data import Dataset, load_dataset
-from nas.training.loop import EpochScore
 from nas.training.recipe import Recipe, fine_tuning
+from nas.training.score import EpochScore
 from nas.training.trial import train_architecture, train_to_the_end
 from searchspace import Architecture, Stage, boosted, build
 from searchspace.blocks import Conv, Residual

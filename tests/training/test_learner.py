@@ -17,8 +17,8 @@ from nas.exporting import write_network
 from nas.training import learner
 from nas.training.data import Dataset, Split, load_dataset
 from nas.training.learner import State, autoencoder, trained_encoder
-from nas.training.loop import Diverged, EpochScore, Stopped
 from nas.training.recipe import Recipe
+from nas.training.score import Diverged, EpochScore, Stopped
 from nas.training.trial import train_architecture, train_to_the_end
 from nas.weights import plain_state
 from searchspace import Architecture, Network, Stage, boosted

@@ -12,6 +12,7 @@ from nas.training import loop
 from nas.training.data import Dataset, load_dataset
 from nas.training.out_of_memory import is_out_of_memory
 from nas.training.recipe import Recipe
+from nas.training.score import EpochScore
 from nas.training.trial import OutOfMemory, train_architecture
 from searchspace import Architecture, Stage
 from searchspace.blocks import Conv
@@ -44,7 +45,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], list[int]]:
     return install
 
 
-def scores(few: Dataset, recipe: Recipe = RECIPE) -> list[loop.EpochScore]:
+def scores(few: Dataset, recipe: Recipe = RECIPE) -> list[EpochScore]:
     return list(train_architecture(ARCHITECTURE, few, recipe, seed=0))
 
 

@@ -28,11 +28,11 @@ from nas.errors import RunError
 from nas.training import checkpoint as checkpoint_module
 from nas.training.checkpoint import Checkpoint
 from nas.training.data import Split
-from nas.training.loop import EpochScore
 from nas.training.mirrored import mirrored_accuracy
 from nas.training.optimizer import Optimizer
 from nas.training.precision import Precision
 from nas.training.recipe import Recipe, final_recipe
+from nas.training.score import EpochScore
 from searchspace import reference
 
 FINAL = ("train", "lenet5", "--dataset", "digits", "--resolution", "16", "--limit-train", "150", "--recipe", "final")

@@ -21,7 +21,7 @@ from nas.progress import Progress
 from nas.result import SearchResult
 from nas.searching import search
 from nas.study import EVALUATION, TwinStudy, optuna_storage
-from nas.training.loop import EpochScore
+from nas.training.score import EpochScore
 from searchspace import Architecture, Dimension, SearchSpace, Stage, Task
 from searchspace.blocks import Conv
 from searchspace.spaces import SPACES

@@ -51,9 +51,14 @@ def optuna_trials_of(storage: str) -> list[optuna.trial.FrozenTrial]:
 
 def test_an_error_inside_leaves_nothing_half_written(storage: str) -> None:
     trial = asked(storage)
-    with pytest.raises(KeyboardInterrupt), one_commit(trial.storage):
-        trial.suggest_int("width", 1, 3)
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with one_commit(trial.storage):
+            trial.suggest_int("width", 1, 3)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     (stored,) = optuna_trials_of(storage)
     assert stored.params == {}
     trial.set_user_attr("later", 1)  # the storage works on, one commit a write

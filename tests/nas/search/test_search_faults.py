@@ -34,7 +34,7 @@ from nas.errors import NasError, RunError
 from nas.ownership import Heartbeat, is_here, lives, this_process
 from nas.stop import StopSignal
 from nas.study import LINK, close_storage, optuna_storage
-from nas.training.loop import Stopped
+from nas.training.score import Stopped
 from searchspace import Architecture
 from studies import COMPLETE, INTERRUPTED, PRUNED, Slot, StudyStore, all_trials
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from nas.training.loop import Diverged, EpochScore, Stopped
+from nas.training.score import Diverged, EpochScore, Stopped
 from nas.training.trial import OutOfMemory
 from searchspace import Architecture
 from searchspace.blocks import BLOCKS

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nas.training.loop import EpochScore
+from nas.training.score import EpochScore
 from nas.workers.pool import WorkerPool
 from searchspace import Architecture, Stage
 from searchspace.blocks import Conv

@@ -16,7 +16,7 @@ from pools import all_of, all_ready, gone_within, lives, network, never, pid_of,
 
 from nas.errors import NasError
 from nas.evaluate import TrainingFailed, guarded
-from nas.training.loop import Diverged, Stopped
+from nas.training.score import Diverged, Stopped
 from nas.training.trial import OutOfMemory
 from nas.weights import keep_weights
 from nas.workers.choice import open_pool
