@@ -49,6 +49,7 @@ CASES = {
     "muon 0.1, whitening 2x2": Case(muon=0.1, whitening=2, whitening_activation=True, free=False),
     "muon 0.1, alternating flip": Case(muon=0.1, alternating_flip=True, free=False),
     "muon 0.1, label smoothing 0.2": Case(recipe={"label_smoothing": 0.2}, muon=0.1, free=False),
+    "muon 0.1, no zero-init": Case(muon=0.1, zero_init=False, free=False),
     "muon 0.1, batch 256": Case(recipe={"batch_size": 256}, muon=0.1, free=False),
     "muon 0.2, batch 512": Case(recipe={"batch_size": 512}, muon=0.2, free=False),
     "gradient clip 100": Case(recipe={"gradient_clip": 100.0}),
@@ -68,7 +69,7 @@ CASES = {
         Constant, {"optimizer": "adam", "learning_rate": 2e-3, "weight_decay": 0.0, "label_smoothing": 0.0}
     ),
     "adam, cosine 0.003": Case(Cosine, {"optimizer": "adam", "learning_rate": 6e-3, "weight_decay": 0.0}),
-    "adam, one cycle": Case(recipe={"optimizer": "adam"}),
+    "adam, one cycle": Case(recipe={"optimizer": "adam", "learning_rate": 8e-3}),
     "sgd, cosine": Case(Cosine),
     "warm-up 0.1": Case(recipe={"warmup": 0.1}),
     "warm-up 0.3": Case(recipe={"warmup": 0.3}),
@@ -205,10 +206,11 @@ def table(lines: list[dict], variant: str = "momentum 0.1", reference: str | Non
             continue
         known = [by_family[family] for family in families if by_family[family]]
         mean = statistics.mean(map(statistics.mean, known))
-        deviation = sum(error(values) ** 2 for values in known) ** 0.5 / len(known)
+        several = all(len(values) > 1 for values in known)
+        deviation = f" ± {sum(error(values) ** 2 for values in known) ** 0.5 / len(known):.1f}" if several else ""
         cells = [spread(by_family[family]) if by_family[family] else "-" for family in families]
         head = f"{name} | {max(map(len, known))} | {statistics.geometric_mean(costs[name]):.2f}"
-        rows.append(f"| {head} | {' | '.join(cells)} | {mean:+.1f} ± {deviation:.1f} |")
+        rows.append(f"| {head} | {' | '.join(cells)} | {mean:+.1f}{deviation} |")
     return "\n".join(rows)
 
 
@@ -218,18 +220,20 @@ def level(base: dict[tuple[str, int], float], family: str) -> str:
 
 
 def error(values: list[float]) -> float:
-    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    """The standard error of the mean of two values or more."""
+    return statistics.stdev(values) / len(values) ** 0.5
 
 
 def spread(values: list[float]) -> str:
-    return f"{statistics.mean(values):+.1f} ± {error(values):.1f}"
+    return f"{statistics.mean(values):+.1f}" + (f" ± {error(values):.1f}" if len(values) > 1 else "")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", help="folder with train/<class>/*")
     parser.add_argument("--out", type=Path, required=True, help="file of JSON lines, read first and added to")
-    parser.add_argument("--cases", default=",".join(CASES).replace(", ", "+"))
+    cases = ",".join(name.replace(", ", "+") for name in CASES)
+    parser.add_argument("--cases", default=cases, help="names in CASES, a comma and space in them written +")
     parser.add_argument("--families", default=",".join(networks()))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--equal", choices=("time", "epochs"), default="time")

@@ -22,6 +22,20 @@ from nas.training.recipe import Recipe
 from nas.training.seeds import derive_seed, generator
 from searchspace import Architecture, build
 
+BASE: dict[str, Any] = {
+    "batch_size": 128,
+    "optimizer": "sgd",
+    "schedule": "one_cycle",
+    "learning_rate": 1.0,
+    "momentum": 0.9,
+    "weight_decay": 5e-3,
+    "label_smoothing": 0.1,
+    "warmup": 0.2,
+    "gradient_clip": 2.0,
+    "crop_padding": 0.125,
+}
+"""The recipe that techniques are compared with, whatever the defaults have become since."""
+
 
 class Constant(Recipe):
     """The rate stays at its peak."""
@@ -222,7 +236,7 @@ class Training:
         self.device = data.train.images.device
         self.preprocess = Preprocess(data, data.resolution, self.device)
         self.network = make_network(architecture, case, data, self.preprocess).train()
-        self.recipe = case.schedule(**case.recipe)
+        self.recipe = case.schedule(**{"optimizer": "sgd", **case.recipe})  # what the techniques were compared with
         self.muon = Muon(self.network, case.muon, case.muon_iterations) if case.muon else None
         kernels = self.muon.kernels if self.muon else []
         for kernel in kernels:
