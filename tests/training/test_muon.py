@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.training.muon import Muon, kernels_of, orthogonalised
+from nas.training.muon import LARGE, Muon, kernels_of, orthogonalised
 from nas.training.optimizer import Optimizer
 from nas.training.recipe import Recipe
 from searchspace import Architecture, Stage, build
@@ -31,7 +31,7 @@ def by_the_definition(matrix: Tensor) -> Tensor:
     return x.T if len(matrix) > matrix.shape[1] else x
 
 
-@pytest.mark.parametrize("shape", [(8, 27), (27, 8), (16, 16), (1, 9)])
+@pytest.mark.parametrize("shape", [(8, 27), (27, 8), (16, 16), (1, 9), (64, 80), (80, 64)])
 @pytest.mark.parametrize("fast", [False, True])
 def test_directions_are_those_of_newton_and_schulz(
     shape: tuple[int, int], fast: bool, monkeypatch: pytest.MonkeyPatch
@@ -41,7 +41,7 @@ def test_directions_are_those_of_newton_and_schulz(
     for found, matrix in zip(orthogonalised(given), given, strict=True):
         expected = by_the_definition(matrix)
         alike = (found * expected).sum() / (found.norm() * expected.norm())
-        assert alike > (0.99 if fast else 0.99999)
+        assert alike > (0.99 if fast and min(shape) >= LARGE else 0.99999)
 
 
 def test_singular_values_come_near_to_one_another() -> None:
