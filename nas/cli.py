@@ -121,7 +121,7 @@ def main() -> None:
 @click.option("--study", callback=_not_blank, help="Name of the study (default: <dataset>-<space>).")
 @click.option("--epochs", default=10, show_default=True, type=click.IntRange(1, 100_000), help="Epochs of a trial.")
 @options(RECIPE)
-@click.option("--sampler", default="tpe", show_default=True, help="tpe, random, nsga2 or gp.")
+@click.option("--sampler", default="tpe", show_default=True, help="tpe, random, nsga2, gp or evolution.")
 @click.option("--pruner", default="asha", show_default=True, help="asha, hyperband, median or none.")
 @click.option("--max-params", metavar="COUNT", help="Most parameters: 500k, 1M, 2.5G.")
 @click.option("--max-macs", metavar="COUNT", help="Most multiply-adds for one image: 500k, 1M, 2.5G.")

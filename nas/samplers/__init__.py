@@ -10,6 +10,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from nas.errors import NasError
+from nas.samplers.evolution import EvolutionSampler
 from nas.samplers.suggested import OfSuggested
 
 
@@ -23,6 +24,7 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
     "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, deterministic_objective=False),
+    "evolution": lambda seed: EvolutionSampler(seed=seed),
 }
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
+
+from nas.samplers.view import view
 
 
 class OfSuggested(BaseSampler):
@@ -44,29 +46,8 @@ class OfSuggested(BaseSampler):
         self.sampler.reseed_rng()
 
 
-class _Suggested:
-    """A study without its finished trials that have no parameters."""
-
-    def __init__(self, study: Study) -> None:
-        self._study = study
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    @property
-    def trials(self) -> list[FrozenTrial]:
-        return self.get_trials()
-
-    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        return _with_parameters(self._study.get_trials(deepcopy, states))
-
-    def _get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        """What Optuna's own samplers call."""
-        return _with_parameters(self._study._get_trials(*args, **kwargs))
-
-
 def _suggested(study: Study) -> Study:
-    return cast(Study, _Suggested(study))
+    return view(study, _with_parameters)
 
 
 def _with_parameters(trials: list[FrozenTrial]) -> list[FrozenTrial]:

@@ -245,7 +245,7 @@ def test_every_pruner_searches(storage: str, pruner: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"sampler": "tpee"}, "no sampler named 'tpee': did you mean 'tpe'? known are tpe, random, nsga2, gp"),
+        ({"sampler": "tpee"}, "no sampler named 'tpee': did you mean 'tpe'? known are tpe, random, nsga2, gp, evol"),
         ({"pruner": "no"}, "no pruner named 'no': "),
         ({"device": "tpu"}, "device 'tpu' is not known"),
         ({"max_params": "many"}, "'many' is not a count"),
