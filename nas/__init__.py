@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nas.hub import from_pretrained
     from nas.progress import make_progress
     from nas.result import SearchResult, TrialResult, open_study
+    from nas.scaleup import Family, Scaled, Scaling, scale, scale_family
     from nas.searching import search
     from nas.single import Training, train
     from nas.trained import Prediction, TrainedNetwork
@@ -37,6 +38,7 @@ _HOMES = {
     "nas.hub": ("from_pretrained",),
     "nas.progress": ("make_progress",),
     "nas.result": ("SearchResult", "TrialResult", "open_study"),
+    "nas.scaleup": ("Family", "Scaled", "Scaling", "scale", "scale_family"),
     "nas.searching": ("search",),
     "nas.single": ("Training", "train"),
     "nas.trained": ("Prediction", "TrainedNetwork"),
@@ -50,10 +52,13 @@ __all__ = [
     "BundleError",
     "DataError",
     "Export",
+    "Family",
     "NasError",
     "Prediction",
     "Recipe",
     "RunError",
+    "Scaled",
+    "Scaling",
     "SearchResult",
     "TrainedNetwork",
     "Training",
@@ -67,6 +72,8 @@ __all__ = [
     "measure_latency",
     "open_study",
     "register_dataset",
+    "scale",
+    "scale_family",
     "search",
     "train",
 ]

@@ -210,6 +210,28 @@ def cost(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) ->
 
 
 @main.command()
+@click.argument("what")
+@click.option("--max-params", metavar="COUNT", help="Most parameters: 500k, 1M, 2.5G.")
+@click.option("--max-macs", metavar="COUNT", help="Most multiply-adds for one image.")
+@click.option("--max-activations", metavar="COUNT", help="Most outputs of convolutions and linear layers.")
+@click.option("--max-memory", metavar="BYTES", help="Most bytes of tensors while training, by estimate: 500M, 8G.")
+@click.option("--max-latency", metavar="TIME", help="Most time for one image, as measured here: 5ms.")
+@click.option("--phi", metavar="NUMBERS", help="A family instead: 1,2,3 gives 2, 4 and 8 times the multiply-adds.")
+@click.option("--direction", metavar="NAME", help="How to grow or shrink (default: all, and what suits the images).")
+@click.option("--resolution-range", metavar="LOW,HIGH", help="Pixels that images may have (default: docs/scaling.md).")
+@click.option("--batch-size", default=128, show_default=True, type=click.IntRange(1, 65536), help="For --max-memory.")
+@options(OTHER_SIZE)
+@click.option("--classes", type=click.IntRange(1), help="Number of classes (default: the architecture's).")
+@click.option("--out", metavar="FILE", help="Write the network to this new .json file, for nas train and nas show.")
+@options(STORAGE, STUDY, DEVICE, IMPORT, JSON)
+def scale(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
+    """Scale a network up or down: trial:17, a reference, a JSON file or an export folder. Nothing is trained."""
+    from nas import scale_verb
+
+    scale_verb.scale(what, modules=modules, as_json=as_json, **settings)
+
+
+@main.command()
 @click.argument("architecture")
 @options(DATASET)
 @click.option(
