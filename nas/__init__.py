@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from nas.hub import from_pretrained
     from nas.progress import make_progress
     from nas.result import SearchResult, TrialResult, open_study
-    from nas.scaleup import Family, Scaled, Scaling, scale, scale_family
+    from nas.scale_records import Family, Scaled, Scaling
+    from nas.scaleup import scale, scale_family
     from nas.searching import search
     from nas.single import Training, train
     from nas.trained import Prediction, TrainedNetwork
@@ -38,7 +39,8 @@ _HOMES = {
     "nas.hub": ("from_pretrained",),
     "nas.progress": ("make_progress",),
     "nas.result": ("SearchResult", "TrialResult", "open_study"),
-    "nas.scaleup": ("Family", "Scaled", "Scaling", "scale", "scale_family"),
+    "nas.scale_records": ("Family", "Scaled", "Scaling"),
+    "nas.scaleup": ("scale", "scale_family"),
     "nas.searching": ("search",),
     "nas.single": ("Training", "train"),
     "nas.trained": ("Prediction", "TrainedNetwork"),

@@ -66,7 +66,7 @@ def fit(start: Architecture, law: ScalingLaw, meter: Meter, pixels: Pixels) -> F
     if meter.share(network) < ENOUGH:
         network = _repaired(network, meter)
     over = meter.share(following)
-    reason = f"the next size takes {over:.0%}" if over < math.inf else "the next size is beyond what can be built"
+    reason = f"the next size takes {over:.1%}" if over < math.inf else "the next size is beyond what can be built"
     return Fit(network, step / STEPS, f"{reason}, and no small change of a width comes closer")
 
 
