@@ -99,6 +99,7 @@ def troubled(objective: Callable[[Trial], float], sampler: str) -> optuna.Study:
             study.tell(trial, state=TrialState.FAIL)
         elif index % 6 == 3:
             trial.set_constraint("params", 0.5)
+            trial.report(value, 3)
             study.tell(trial, state=TrialState.PRUNED)
         elif index % 6 != 4:
             trial.report(value / 2, 3)
