@@ -62,12 +62,13 @@ def fit(start: Architecture, law: ScalingLaw, meter: Meter, pixels: Pixels) -> F
     following = _following(at, step)
     if following is None:
         return Fit(network, step / STEPS, _end(at, step, pixels))
+    over = meter.share(following)
     network = _last_within(_towards(following, network), meter)
+    if over == math.inf:  # no small gap between two sizes, which repair is for
+        return Fit(network, step / STEPS, "the next size is beyond what can be built")
     if meter.share(network) < ENOUGH:
         network = _repaired(network, meter)
-    over = meter.share(following)
-    reason = f"the next size takes {over:.1%}" if over < math.inf else "the next size is beyond what can be built"
-    return Fit(network, step / STEPS, f"{reason}, and no small change of a width comes closer")
+    return Fit(network, step / STEPS, f"the next size takes {over:.1%}, and no small change of a width comes closer")
 
 
 def _last_step(share: Callable[[int], float]) -> int | None:
