@@ -96,7 +96,7 @@ def forecast(
         pruner=pruner,
         budget=budget,
         seed=seed,
-        past=Past() if store is None else past_of(store, name),
+        past=Past() if store is None else past_of(store, name, recipe, data.fingerprint),
         workers=at_once if isinstance(at_once, int) else 1,
         time_limit=seconds,
         effort=THOROUGH,

@@ -163,10 +163,15 @@ def seconds_left(seen: Survey, model: TimeModel, pruner: str, epochs: int, done:
     return max(0, budget - done) * (model.setup + RECORDS) + trained * epoch
 
 
-def past_of(store: StudyStore, study: str) -> Past:
-    """What the study of this name holds; nothing where there is none."""
+def past_of(store: StudyStore, study: str, recipe: Recipe, fingerprint: str) -> Past:
+    """What the study of this name holds; nothing where there is none, or one of other data or another recipe, whose
+    seconds would say nothing of these and which such a search is refused.
+    """
     try:
         row = store.study(study)
     except UnknownStudy:
+        return Past()
+    asked = {"epochs": recipe.epochs, "recipe": recipe.settings(), "data_fingerprint": fingerprint}
+    if any(row.settings.get(name) != value for name, value in asked.items()):
         return Past()
     return Past(store.slot_counts(row.id)["DONE"], store.mean_seconds(row.id))

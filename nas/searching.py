@@ -130,7 +130,7 @@ def search(
                             pruner=pruner,
                             budget=budget,
                             seed=seed,
-                            past=past_of(store, name),
+                            past=past_of(store, name, recipe, data.fingerprint),
                             workers=workers if isinstance(workers, int) else 1,
                             timed=workers == 1
                             or place.type == "cpu",  # a process that trains nothing stays off the GPU

@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
-from small_search import TWINS, WIDE, Fake, Heard, small_search
+from small_search import EPOCHS, TWINS, WIDE, Fake, Heard, small_search
 
 from nas.draws import every
 from nas.errors import NasError
@@ -191,10 +191,14 @@ def test_limits_that_nothing_keeps_are_named(digits: Any) -> None:
 def test_past_trials_of_a_study_are_found(storage: str) -> None:
     small_search(storage, budget=3, evaluate=Fake())
     with StudyStore(storage) as store:
-        past = past_of(store, "s")
+        recipe, data = Recipe(epochs=EPOCHS), str(store.study("s").settings["data_fingerprint"])
+        past = past_of(store, "s", recipe, data)
         assert past.done == 3
         assert past.seconds is not None
-        assert past_of(store, "another") == Past()
+        assert past_of(store, "another", recipe, data) == Past()
+        longer = recipe.model_copy(update={"epochs": EPOCHS + 1})
+        for other in ((longer, data), (Recipe(epochs=EPOCHS, optimizer="sgd"), data), (recipe, "other images")):
+            assert past_of(store, "s", *other) == Past(), "seconds of other trainings say nothing of these"
 
 
 def test_every_search_that_speaks_says_it_first(storage: str, capsys: Any) -> None:
