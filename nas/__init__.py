@@ -15,14 +15,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nas.bundle import load
-    from nas.dry_run import forecast
     from nas.errors import BundleError, DataError, NasError, RunError
     from nas.exporting import Export, export_trial
+    from nas.foresight.dry_run import forecast
     from nas.hub import from_pretrained
     from nas.progress import make_progress
     from nas.result import SearchResult, TrialResult, open_study
-    from nas.scale_records import Family, Scaled, Scaling
-    from nas.scaleup import scale, scale_family
+    from nas.scaling.records import Family, Scaled, Scaling
+    from nas.scaling.scaleup import scale, scale_family
     from nas.searching import search
     from nas.single import Training, train
     from nas.trained import Prediction, TrainedNetwork
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 # Imported on first use, so that `nas --help` does not wait for torch.
 _HOMES = {
     "nas.bundle": ("load",),
-    "nas.dry_run": ("forecast",),
+    "nas.foresight.dry_run": ("forecast",),
     "nas.errors": ("BundleError", "DataError", "NasError", "RunError"),
     "nas.exporting": ("Export", "export_trial"),
     "nas.hub": ("from_pretrained",),
     "nas.progress": ("make_progress",),
     "nas.result": ("SearchResult", "TrialResult", "open_study"),
-    "nas.scale_records": ("Family", "Scaled", "Scaling"),
-    "nas.scaleup": ("scale", "scale_family"),
+    "nas.scaling.records": ("Family", "Scaled", "Scaling"),
+    "nas.scaling.scaleup": ("scale", "scale_family"),
     "nas.searching": ("search",),
     "nas.single": ("Training", "train"),
     "nas.trained": ("Prediction", "TrainedNetwork"),

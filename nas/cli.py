@@ -132,9 +132,9 @@ def main() -> None:
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def search(as_json: bool, modules: tuple[str, ...], quiet: bool, **settings: Any) -> None:
     """Search for the best architecture; the same command resumes, a larger --budget goes on."""
-    from nas import verbs
+    from nas.commands import search as search_command
 
-    verbs.search(as_json=as_json, modules=modules, quiet=quiet, command=command_line(), **settings)
+    search_command.search(as_json=as_json, modules=modules, quiet=quiet, command=command_line(), **settings)
 
 
 @main.command()
@@ -151,7 +151,7 @@ def search(as_json: bool, modules: tuple[str, ...], quiet: bool, **settings: Any
 @options(JSON)
 def rank(storage: str, study: str | None, top: int, pareto: str | None, csv_file: str | None, as_json: bool) -> None:
     """Rank the trials by validation accuracy."""
-    from nas import ranks
+    from nas.commands import rank as rank_command
 
     _refuse_together(pareto is not None and given("top"), "--pareto shows the whole front", "--top")
     _refuse_together(
@@ -160,7 +160,7 @@ def rank(storage: str, study: str | None, top: int, pareto: str | None, csv_file
         "--top and --pareto",
     )
 
-    ranks.rank(storage, study, top, pareto, csv_file, as_json)
+    rank_command.rank(storage, study, top, pareto, csv_file, as_json)
 
 
 def given(option: str) -> bool:
@@ -178,9 +178,9 @@ def _refuse_together(both: bool, first: str, second: str) -> None:
 @options(STORAGE, JSON)
 def studies(storage: str, as_json: bool) -> None:
     """List the studies of the database."""
-    from nas import ranks
+    from nas.commands import rank as rank_command
 
-    ranks.studies(storage, as_json)
+    rank_command.studies(storage, as_json)
 
 
 @main.command()
@@ -191,9 +191,9 @@ def studies(storage: str, as_json: bool) -> None:
 @options(OTHER_SIZE, STORAGE, STUDY, IMPORT, JSON)
 def show(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Show a trial (17), a reference (resnet18), a JSON file or an export folder, stage by stage."""
-    from nas import verbs
+    from nas.commands import show as show_command
 
-    verbs.show(what, modules=modules, as_json=as_json, **settings)
+    show_command.show(what, modules=modules, as_json=as_json, **settings)
 
 
 @main.command()
@@ -204,9 +204,9 @@ def show(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) ->
 @options(STORAGE, STUDY, DEVICE, IMPORT, JSON)
 def cost(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Count parameters, multiply-adds (MACs) and activations of an architecture."""
-    from nas import verbs
+    from nas.commands import show as show_command
 
-    verbs.cost(what, modules=modules, as_json=as_json, **settings)
+    show_command.cost(what, modules=modules, as_json=as_json, **settings)
 
 
 @main.command()
@@ -226,9 +226,9 @@ def cost(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) ->
 @options(STORAGE, STUDY, DEVICE, IMPORT, JSON)
 def scale(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Scale a network up or down: trial:17, a reference, a JSON file or an export folder. Nothing is trained."""
-    from nas import scale_verb
+    from nas.commands import scale as scale_command
 
-    scale_verb.scale(what, modules=modules, as_json=as_json, **settings)
+    scale_command.scale(what, modules=modules, as_json=as_json, **settings)
 
 
 @main.command()
@@ -255,9 +255,9 @@ def scale(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) -
 @options(IMPORT, JSON)
 def train(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Train one ARCHITECTURE: a reference's name, a JSON file, an export folder, or trial:17."""
-    from nas import verbs
+    from nas.commands import train as train_command
 
-    verbs.train(modules=modules, as_json=as_json, **settings)
+    train_command.train(modules=modules, as_json=as_json, **settings)
 
 
 @main.command()
@@ -284,9 +284,9 @@ def train(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 @options(STORAGE, STUDY, DEVICE, DATA_DIR, IMPORT, JSON)
 def export(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Write a trained network as a folder that `nas.load` opens anywhere."""
-    from nas import verbs
+    from nas.commands import export as export_command
 
-    verbs.export(modules=modules, as_json=as_json, **settings)
+    export_command.export(modules=modules, as_json=as_json, **settings)
 
 
 @main.command()
@@ -295,9 +295,9 @@ def export(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 @options(IMPORT, JSON)
 def convert(folder: str, file: str, modules: tuple[str, ...], as_json: bool) -> None:
     """Write an exported network to a new FILE for other runtimes: net.onnx (ONNX) or net.pt2 (torch.export)."""
-    from nas import verbs
+    from nas.commands import export as export_command
 
-    verbs.convert(folder, file, modules, as_json)
+    export_command.convert(folder, file, modules, as_json)
 
 
 @main.command()
@@ -306,9 +306,9 @@ def convert(folder: str, file: str, modules: tuple[str, ...], as_json: bool) -> 
 @options(DEVICE, IMPORT, JSON)
 def predict(folder: str, images: tuple[str, ...], device: str, modules: tuple[str, ...], as_json: bool) -> None:
     """Classify image files with an exported network."""
-    from nas import verbs
+    from nas.commands import export as export_command
 
-    verbs.predict(folder, images, device, modules, as_json)
+    export_command.predict(folder, images, device, modules, as_json)
 
 
 @main.command()

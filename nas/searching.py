@@ -13,7 +13,7 @@ import optuna
 from nas.candidates import Candidates
 from nas.errors import NasError
 from nas.evaluate import Evaluate
-from nas.forecasting import foresee, past_of
+from nas.foresight.forecasting import foresee, past_of
 from nas.limits import Limits
 from nas.plugins import load_plugins
 from nas.progress import Progress

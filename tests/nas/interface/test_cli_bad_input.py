@@ -338,9 +338,9 @@ def test_a_full_disk_is_one_line(searched: Searched, tmp_path: Path, monkeypatch
 
 def test_an_error_that_nobody_foresaw_keeps_its_traceback(searched: Searched, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: a bug of ours is not dressed up as a user's mistake."""
-    import nas.ranks
+    import nas.commands.rank
 
-    monkeypatch.setattr(nas.ranks, "_table", lambda frame: 1 / 0)
+    monkeypatch.setattr(nas.commands.rank, "_table", lambda frame: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         typed("rank", "--storage", searched.storage)
 

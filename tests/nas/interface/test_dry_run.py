@@ -9,14 +9,14 @@ from command import done, refused
 from searched import SEARCH, Searched
 
 import nas
-from nas.forecasting import Effort
+from nas.foresight.forecasting import Effort
 
 SMALL = ("--dataset", "digits", "--limit-train", "300", "--epochs", "2", "--space", "tiny")
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.dry_run.THOROUGH", Effort(25, 2.0, 2, 60.0, 1, 64))
+    monkeypatch.setattr("nas.foresight.dry_run.THOROUGH", Effort(25, 2.0, 2, 60.0, 1, 64))
 
 
 def test_a_table_and_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +37,7 @@ def test_a_table_and_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_one_document(tmp_path: Path) -> None:
     found = done("search", *SMALL, "--budget", "4", "--dry-run", "--json").document
-    assert found.keys() == nas.outlook.Forecast.__dataclass_fields__.keys()
+    assert found.keys() == nas.foresight.outlook.Forecast.__dataclass_fields__.keys()
     for name in ("params", "macs", "activations", "memory", "trial_seconds"):
         assert 0 < found[name]["smallest"] <= found[name]["median"] <= found[name]["largest"]
     assert (found["space"], found["share"], found["left"], found["exact"]) == ("tiny", 1.0, 4, False)

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import nas
-import nas.scaleup
+import nas.scaling.scaleup
 from nas import NasError
-from nas.scale_fit import NothingFits, fit
-from nas.scale_limits import Meter, ScaleLimits
+from nas.scaling.fit import NothingFits, fit
+from nas.scaling.limits import Meter, ScaleLimits
 from searchspace import REFERENCES, SPACES, Architecture, ArchitectureError, build, cost, reference
 from searchspace.directions import DIRECTIONS, Direction, Pixels, along, default_direction, find_direction
 from searchspace.scaling import ScalingLaw
@@ -202,7 +202,7 @@ def test_latency_is_measured_only_when_asked_and_limits_the_network(monkeypatch:
 
         return latency
 
-    monkeypatch.setattr(nas.scaleup, "_latency_on", of)
+    monkeypatch.setattr(nas.scaling.scaleup, "_latency_on", of)
     nas.scale("resnet20", max_macs="100M", direction="width")
     assert not measured
     done = nas.scale("resnet20", max_macs="4G", max_latency="5ms")

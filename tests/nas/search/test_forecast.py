@@ -12,13 +12,13 @@ from small_search import EPOCHS, TWINS, WIDE, Fake, Heard, small_search
 
 from nas.draws import every
 from nas.errors import NasError
-from nas.forecasting import QUICK, Effort, Past, foresee, past_of, seconds_left
+from nas.foresight.forecasting import QUICK, Effort, Past, foresee, past_of, seconds_left
+from nas.foresight.outlook import Forecast
+from nas.foresight.survey import Spread, survey
 from nas.limits import Limits
-from nas.outlook import Forecast
 from nas.progress import PlainProgress
 from nas.pruners import PRUNERS, make_pruner
 from nas.pruners.expected import EXPECTED, expected_epochs
-from nas.survey import Spread, survey
 from nas.training.data import load_dataset
 from nas.training.footprint import training_bytes
 from nas.training.recipe import Recipe
@@ -216,7 +216,7 @@ def test_a_search_that_tells_nothing_looks_at_nothing(storage: str, monkeypatch:
 
 
 def test_quick_is_quicker_than_thorough_and_a_spread_is_plain_data(digits: Any) -> None:
-    from nas.forecasting import THOROUGH
+    from nas.foresight.forecasting import THOROUGH
 
     assert all(quick <= thorough for quick, thorough in zip(vars(QUICK).values(), vars(THOROUGH).values(), strict=True))
     assert asdict(Spread.of([3, 1, 2])) == {"smallest": 1, "median": 2, "largest": 3}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from nas.foresight.survey import Spread
 from nas.quantities import show_count, show_duration
-from nas.survey import Spread
 
 
 @dataclass(frozen=True)

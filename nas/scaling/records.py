@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.scale_limits import ScaleLimits
+from nas.scaling.limits import ScaleLimits
 from searchspace import Architecture, Cost
 from searchspace.directions import Pixels
 

@@ -9,10 +9,10 @@ from statistics import fmean
 
 from nas.draws import Proposal
 from nas.errors import NasError
+from nas.foresight.outlook import Forecast
+from nas.foresight.survey import Spread, Survey, survey
 from nas.limits import Limits
-from nas.outlook import Forecast
 from nas.pruners.expected import expected_epochs
-from nas.survey import Spread, Survey, survey
 from nas.training.data import Dataset
 from nas.training.footprint import training_bytes
 from nas.training.recipe import Recipe

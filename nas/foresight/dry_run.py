@@ -8,9 +8,9 @@ from pathlib import Path
 import optuna
 
 from nas.candidates import Candidates
-from nas.forecasting import THOROUGH, Past, foresee, past_of
+from nas.foresight.forecasting import THOROUGH, Past, foresee, past_of
+from nas.foresight.outlook import Forecast
 from nas.limits import Limits
-from nas.outlook import Forecast
 from nas.plugins import load_plugins
 from nas.pruners import make_pruner
 from nas.quantities import parse_count, parse_duration

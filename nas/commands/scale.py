@@ -13,10 +13,10 @@ from nas.errors import NasError
 from nas.files import write_new
 from nas.plugins import load_plugins
 from nas.quantities import show_count
-from nas.scale_limits import show_amount
-from nas.scale_records import Family, FamilyMember, Scaled, Scaling
-from nas.scaleup import scale as scale_to_limits
-from nas.scaleup import scale_family
+from nas.scaling.limits import show_amount
+from nas.scaling.records import Family, FamilyMember, Scaled, Scaling
+from nas.scaling.scaleup import scale as scale_to_limits
+from nas.scaling.scaleup import scale_family
 from nas.terminal import print_json, say, word
 from searchspace import Architecture
 from searchspace.directions import Pixels

@@ -9,10 +9,10 @@ from functools import partial
 
 from nas.errors import NasError
 from nas.quantities import parse_count, show_count
-from nas.scale_fit import Fit, NothingFits, fit, width_of
-from nas.scale_limits import Latency, Meter, ScaleLimits, Use, show_amount
-from nas.scale_records import Family, FamilyMember, Scaled, Scaling
-from nas.scale_start import Start, find_start
+from nas.scaling.fit import Fit, NothingFits, fit, width_of
+from nas.scaling.limits import Latency, Meter, ScaleLimits, Use, show_amount
+from nas.scaling.records import Family, FamilyMember, Scaled, Scaling
+from nas.scaling.start import Start, find_start
 from searchspace import Architecture, ArchitectureError, SpaceError, cifar_form
 from searchspace import cost as count_cost
 from searchspace.directions import DIRECTIONS, FAMILIES, Direction, default_direction, find_direction

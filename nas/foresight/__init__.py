@@ -1,0 +1,1 @@
+"""What a search will take, said before it is spent."""
