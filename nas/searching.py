@@ -18,7 +18,7 @@ from nas.limits import Limits
 from nas.plugins import load_plugins
 from nas.progress import Progress
 from nas.pruners import make_pruner
-from nas.quantities import parse_count, parse_duration
+from nas.quantities import parse_duration
 from nas.result import SearchResult
 from nas.samplers import make_sampler
 from nas.search_run import SearchRun
@@ -57,6 +57,9 @@ def search(
     label_smoothing: float = 0.1,
     max_params: str | int | None = None,
     max_macs: str | int | None = None,
+    max_activations: str | int | None = None,
+    max_memory: str | int | None = None,
+    max_latency: str | float | None = None,
     limit_train: int | None = None,
     resolution: int | None = None,
     device: str = "auto",
@@ -85,7 +88,6 @@ def search(
     require_budget(budget)
     refuse_several("nas search", "start it once, with --workers")
     load_plugins()
-    limits = Limits(*(None if limit is None else parse_count(limit) for limit in (max_params, max_macs)))
     stop = StopSignal(None if time_limit is None else parse_duration(time_limit))
     recipe = make_recipe(
         epochs=epochs,
@@ -95,6 +97,9 @@ def search(
         learning_rate=learning_rate,
         label_smoothing=label_smoothing,
     )
+    given = {"max_params": max_params, "max_macs": max_macs, "max_activations": max_activations}
+    given |= {"max_memory": max_memory, "max_latency": max_latency}
+    limits = Limits.read(given, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
     chosen_pruner = make_pruner(pruner, recipe.epochs)
     make_sampler(sampler, seed)  # an unknown one is refused before the data are read
     chosen_space = None if space is None else find_space(space)

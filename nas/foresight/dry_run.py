@@ -13,7 +13,7 @@ from nas.foresight.outlook import Forecast
 from nas.limits import Limits
 from nas.plugins import load_plugins
 from nas.pruners import make_pruner
-from nas.quantities import parse_count, parse_duration
+from nas.quantities import parse_duration
 from nas.samplers import make_sampler
 from nas.searching import make_recipe, require_budget
 from nas.starts import named, starts
@@ -46,6 +46,9 @@ def forecast(
     label_smoothing: float = 0.1,
     max_params: str | int | None = None,
     max_macs: str | int | None = None,
+    max_activations: str | int | None = None,
+    max_memory: str | int | None = None,
+    max_latency: str | float | None = None,
     limit_train: int | None = None,
     resolution: int | None = None,
     device: str = "auto",
@@ -62,7 +65,6 @@ def forecast(
     """
     require_budget(budget)
     load_plugins()
-    limits = Limits(*(None if limit is None else parse_count(limit) for limit in (max_params, max_macs)))
     seconds = None if time_limit is None else parse_duration(time_limit)
     recipe = make_recipe(
         epochs=epochs,
@@ -72,6 +74,9 @@ def forecast(
         learning_rate=learning_rate,
         label_smoothing=label_smoothing,
     )
+    given = {"max_params": max_params, "max_macs": max_macs, "max_activations": max_activations}
+    given |= {"max_memory": max_memory, "max_latency": max_latency}
+    limits = Limits.read(given, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
     make_pruner(pruner, recipe.epochs)
     make_sampler(sampler, seed)
     chosen_space = None if space is None else find_space(space)
