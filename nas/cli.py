@@ -148,7 +148,7 @@ def search(as_json: bool, modules: tuple[str, ...], quiet: bool, **settings: Any
 @click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="How many trials to show.")
 @click.option(
     "--pareto",
-    type=click.Choice(["params", "macs", "activations"]),
+    type=click.Choice(["params", "macs", "activations", "latency_ms"]),
     help="Show the Pareto front of accuracy and this cost.",
 )
 @click.option(

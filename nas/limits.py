@@ -23,10 +23,10 @@ class _Measure(NamedTuple):
 
 _MEASURES = {
     "params": _Measure("params", parse_count, show_count),
-    "macs": _Measure("macs", parse_count, show_count),
+    "macs": _Measure("MACs", parse_count, show_count),
     "activations": _Measure("activations", parse_count, show_count),
     "memory": _Measure("bytes of memory", parse_count, show_count),
-    "latency": _Measure("ms", parse_latency, show_latency),
+    "latency": _Measure("of latency", parse_latency, show_latency),
 }
 LIMITS = tuple(f"max_{name}" for name in _MEASURES)
 """The limits' names as arguments; as options they begin with two dashes and have dashes inside."""
@@ -98,12 +98,11 @@ class Limits:
     def violations(self, cost: Cost) -> list[str]:
         """Which counted limits are not kept, in words."""
         amounts = self.amounts(cost)
-        return [self.violation(name, amounts[name]) for name, share in self.excess(cost).items() if share > 0]
-
-    def violation(self, name: str, amount: float) -> str:
-        """An amount over its limit, in words."""
-        shown = f"{amount:,}" if isinstance(amount, int) else f"{amount:.3g}"
-        return f"{shown} {_MEASURES[name].unit} are over max-{name} {show_amount(name, self.given[name])}"
+        over = [name for name, share in self.excess(cost).items() if share > 0]
+        return [
+            f"{amounts[name]:,} {_MEASURES[name].unit} are over max-{name} {show_amount(name, self.given[name])}"
+            for name in over
+        ]
 
     def worst(self, cost: Cost) -> float:
         """The largest excess of a counted limit; -1 where there is none."""
@@ -119,3 +118,8 @@ class Limits:
 def show_amount(name: str, amount: float) -> str:
     """An amount of what a limit is on, as people write it: 12.3M, 4.5ms."""
     return _MEASURES[name].show(amount)
+
+
+def describe_amount(name: str, amount: float) -> str:
+    """The same with what it is of: 12.3M params, 4.5ms of latency."""
+    return f"{show_amount(name, amount)} {_MEASURES[name].unit}"

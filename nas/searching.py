@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 
 from nas.candidates import Candidates
 from nas.errors import NasError
 from nas.evaluate import Evaluate
 from nas.foresight.forecasting import foresee, past_of
 from nas.limits import Limits
+from nas.meter import Stopwatch
 from nas.plugins import load_plugins
 from nas.progress import Progress
 from nas.pruners import make_pruner
@@ -26,9 +28,11 @@ from nas.starts import named, starts
 from nas.stop import StopSignal
 from nas.study import TwinStudy
 from nas.training.data import default_data_dir, load_dataset
-from nas.training.device import pick_device, versions
+from nas.training.device import describe_device, pick_device, versions
 from nas.training.distributed import refuse_several
+from nas.training.latency import latency_on
 from nas.training.recipe import Recipe
+from nas.trial_cost import RECENT, TrialCost
 from nas.weights import weights_folder
 from nas.workers.choice import open_lanes, parse_workers, pick_devices
 from searchspace.architecture import Architecture
@@ -73,6 +77,8 @@ def search(
     `budget` counts the trials that were trained, over all runs of the study: the same call resumes it, a larger budget
     goes on. `time_limit` ("30m", or seconds) stops taking trials and prunes the running one. `dataset` is a name, a
     folder of images or a .npz file; `space` defaults to what suits its image size and `study` to dataset-space.
+    Limits (`max_params` to `max_latency`: 500k, 8G, 5ms) are kept before training; a latency is measured on `device`.
+    No trial may cost so much that it eats the budget (`nas.trial_cost.TrialCost`); what is started from may.
     `start_from` is what to train first, if nobody has: references, JSON files, export folders, `trial:17` of the newest
     other study, Architectures.
     The test split is not read. `progress=nas.make_progress()` shows what the command line does; without it nothing is
@@ -116,11 +122,21 @@ def search(
             task = Task(channels=data.channels, resolution=data.resolution, classes=len(data.classes))
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             name = f"{data.name}-{chosen_space.name}" if study is None else study
+            stopwatch = open_stopwatch(limits, place)
+            if stopwatch is not None and place.type == "cuda" and workers != 1:
+                progress.note(f"latencies are measured in this process on {place}, beside the workers that train there")
             first = starts(found, data, limits, store, name)
             for note in filter(None, (start.note for start in first)):
                 progress.note(note)
             candidates = partial(
-                Candidates, space=chosen_space, task=task, limits=limits, sampler=sampler, seed=seed, starts=first
+                Candidates,
+                space=chosen_space,
+                task=task,
+                limits=limits,
+                sampler=sampler,
+                seed=seed,
+                starts=first,
+                stopwatch=stopwatch,
             )
             candidates(study=optuna.create_study()).require_feasible()
             if evaluate is None:
@@ -136,6 +152,7 @@ def search(
                             budget=budget,
                             seed=seed,
                             past=past_of(store, name, recipe, data.fingerprint),
+                            stopwatch=stopwatch,
                             workers=workers if isinstance(workers, int) else 1,
                             timed=workers == 1
                             or place.type == "cpu",  # a process that trains nothing stays off the GPU
@@ -160,9 +177,10 @@ def search(
             ends.callback(lanes.close)
             twin = TwinStudy.open(store, name, settings, chosen_pruner)
             ends.callback(twin.close)
+            price = TrialCost(chosen_space, task, limits, recipe.epochs, stop.seconds)
         run = SearchRun(
             twin=twin,
-            candidates=candidates(study=twin.study),
+            candidates=candidates(study=twin.study, bound=lambda: price.bound(store.durations(twin.row.id, RECENT))),
             evaluate=lanes.evaluate,
             lanes=lanes,
             budget=budget,
@@ -186,6 +204,11 @@ def require_budget(budget: int) -> None:
     """Refuse what is not a number of trials."""
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
         raise NasError(f"the budget is the number of trials to train, a whole number of at least 1; given {budget!r}")
+
+
+def open_stopwatch(limits: Limits, device: torch.device) -> Stopwatch | None:
+    """What measures latencies on the device, where they are limited: a search without one may stay off the GPU."""
+    return None if limits.max_latency is None else Stopwatch(latency_on(device), describe_device(device))
 
 
 def make_recipe(**settings: Any) -> Recipe:

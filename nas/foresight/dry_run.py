@@ -15,7 +15,7 @@ from nas.plugins import load_plugins
 from nas.pruners import make_pruner
 from nas.quantities import parse_duration
 from nas.samplers import make_sampler
-from nas.searching import make_recipe, require_budget
+from nas.searching import make_recipe, open_stopwatch, require_budget
 from nas.starts import named, starts
 from nas.training.data import default_data_dir, load_dataset
 from nas.training.device import pick_device
@@ -89,9 +89,12 @@ def forecast(
     chosen_space = chosen_space or find_space(data.default_space)
     task = Task(channels=data.channels, resolution=data.resolution, classes=len(data.classes))
     name = f"{data.name}-{chosen_space.name}" if study is None else study
-    starts(found, data, limits, store, name)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    Candidates(optuna.create_study(), chosen_space, task, limits, sampler, seed).require_feasible()
+    stopwatch = open_stopwatch(limits, place)
+    first = starts(found, data, limits, store, name)
+    Candidates(
+        optuna.create_study(), chosen_space, task, limits, sampler, seed, first, stopwatch=stopwatch
+    ).require_feasible()
     return foresee(
         space=chosen_space,
         task=task,
@@ -104,5 +107,6 @@ def forecast(
         past=Past() if store is None else past_of(store, name, recipe, data.fingerprint),
         workers=at_once if isinstance(at_once, int) else 1,
         time_limit=seconds,
+        stopwatch=stopwatch,
         effort=THOROUGH,
     )
