@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 
+from nas.admission import LATENCY
 from nas.candidates import ORIGIN, Candidates
 from nas.enqueued import enqueue_once
 from nas.errors import NasError
 from nas.evaluate import Evaluate
 from nas.foresight.forecasting import foresee, past_of
 from nas.limits import Limits
+from nas.meter import Stopwatch
 from nas.objectives import ACCURACY, Objectives
 from nas.plugins import load_plugins
 from nas.progress import Progress
 from nas.pruners import make_pruner
-from nas.quantities import parse_count, parse_duration
+from nas.quantities import parse_duration
 from nas.result import SearchResult
 from nas.samplers import make_sampler
 from nas.search_run import SearchRun
@@ -28,9 +31,11 @@ from nas.starts import named, starts
 from nas.stop import StopSignal
 from nas.study import TwinStudy
 from nas.training.data import default_data_dir, load_dataset
-from nas.training.device import pick_device, versions
+from nas.training.device import describe_device, pick_device, versions
 from nas.training.distributed import refuse_several
+from nas.training.latency import latency_on
 from nas.training.recipe import Recipe, rungs_for
+from nas.trial_cost import RECENT, TrialCost
 from nas.warm_start import Suggestion, warm_starts
 from nas.weights import weights_folder
 from nas.workers.choice import open_lanes, parse_workers, pick_devices
@@ -63,6 +68,9 @@ def search(
     label_smoothing: float = 0.1,
     max_params: str | int | None = None,
     max_macs: str | int | None = None,
+    max_activations: str | int | None = None,
+    max_memory: str | int | None = None,
+    max_latency: str | float | None = None,
     limit_train: int | None = None,
     resolution: int | None = None,
     device: str = "auto",
@@ -76,6 +84,8 @@ def search(
     `budget` counts the trials that were trained, over all runs of the study: the same call resumes it, a larger budget
     goes on. `time_limit` ("30m", or seconds) stops taking trials and prunes the running one. `dataset` is a name, a
     folder of images or a .npz file; `space` defaults to what suits its image size and `study` to dataset-space.
+    Limits (`max_params` to `max_latency`: 500k, 8G, 5ms) are kept before training; a latency is measured on `device`.
+    No trial may cost so much that it eats the budget (`nas.trial_cost.TrialCost`); what is started from may.
     `start_from` is what to train first, if nobody has: references, JSON files, export folders, `trial:17` of the newest
     other study, Architectures. `warm_start` names an earlier study whose best are tried next, fitted to this space; one
     of other data is refused unless `force`.
@@ -94,7 +104,6 @@ def search(
     require_budget(budget)
     refuse_several("nas search", "start it once, with --workers")
     load_plugins()
-    limits = Limits(*(None if limit is None else parse_count(limit) for limit in (max_params, max_macs)))
     stop = StopSignal(None if time_limit is None else parse_duration(time_limit))
     recipe = make_recipe(
         epochs=epochs,
@@ -106,6 +115,9 @@ def search(
         rungs=rungs_for(epochs) if pruner == "rungs" else None,
     )
     objectives = objectives_for(objective, pruner)
+    given = {"max_params": max_params, "max_macs": max_macs, "max_activations": max_activations}
+    given |= {"max_memory": max_memory, "max_latency": max_latency}
+    limits = Limits.read(given, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
     chosen_pruner = make_pruner(pruner, recipe.epochs)
     make_sampler(sampler, seed)  # an unknown one is refused before the data are read
     chosen_space = None if space is None else find_space(space)
@@ -122,11 +134,21 @@ def search(
             task = Task(channels=data.channels, resolution=data.resolution, classes=len(data.classes))
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             name = f"{data.name}-{chosen_space.name}" if study is None else study
+            stopwatch = open_stopwatch(limits, objectives, place)
+            if stopwatch is not None and place.type == "cuda" and workers != 1:
+                progress.note(f"latencies are measured in this process on {place}, beside the workers that train there")
             first = starts(found, data, limits, store, name)
             for note in filter(None, (start.note for start in first)):
                 progress.note(note)
             candidates = partial(
-                Candidates, space=chosen_space, task=task, limits=limits, sampler=sampler, seed=seed, starts=first
+                Candidates,
+                space=chosen_space,
+                task=task,
+                limits=limits,
+                sampler=sampler,
+                seed=seed,
+                starts=first,
+                stopwatch=stopwatch,
             )
             candidates(study=optuna.create_study()).require_feasible()
             if evaluate is None:
@@ -142,6 +164,7 @@ def search(
                             budget=budget,
                             seed=seed,
                             past=past_of(store, name, recipe, data.fingerprint),
+                            stopwatch=stopwatch,
                             workers=workers if isinstance(workers, int) else 1,
                             timed=workers == 1
                             or place.type == "cpu",  # a process that trains nothing stays off the GPU
@@ -171,9 +194,10 @@ def search(
             ends.callback(twin.close)
             if warm:
                 enqueue_once(twin.study, "warm_start", lambda: [(each.choices, {ORIGIN: each.origin}) for each in warm])
+            price = TrialCost(chosen_space, task, limits, recipe.rung_ends[-1], stop.seconds)
         run = SearchRun(
             twin=twin,
-            candidates=candidates(study=twin.study),
+            candidates=candidates(study=twin.study, bound=lambda: price.bound(store.durations(twin.row.id, RECENT))),
             evaluate=lanes.evaluate,
             lanes=lanes,
             budget=budget,
@@ -209,6 +233,13 @@ def require_budget(budget: int) -> None:
     """Refuse what is not a number of trials."""
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
         raise NasError(f"the budget is the number of trials to train, a whole number of at least 1; given {budget!r}")
+
+
+def open_stopwatch(limits: Limits, objectives: Objectives, device: torch.device) -> Stopwatch | None:
+    """What measures latencies on the device, where they matter: a search without one may stay off the GPU."""
+    if limits.max_latency is None and LATENCY not in objectives.costs:
+        return None
+    return Stopwatch(latency_on(device), describe_device(device))
 
 
 def make_recipe(**settings: Any) -> Recipe:

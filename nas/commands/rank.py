@@ -57,12 +57,14 @@ def _table(frame: DataFrame) -> str:
         "params": show_count,
         "macs": show_count,
         "activations": show_count,
+        "latency_ms": lambda value: f"{value:.3g}",
         "seconds": show_duration,
         "digest": lambda value: value[:12],
     }
     for column, show in formats.items():
         known = frame[column].notna()
         shown[column] = [show(value) if there else "-" for value, there in zip(frame[column], known, strict=True)]
-    if not any(frame["reason"].notna()):
-        shown = shown.drop(columns="reason")
+    for column in ("latency_ms", "reason"):
+        if not any(frame[column].notna()):
+            shown = shown.drop(columns=column)
     return shown.to_string(index=False, na_rep="-")

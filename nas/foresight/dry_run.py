@@ -14,9 +14,9 @@ from nas.limits import Limits
 from nas.objectives import ACCURACY
 from nas.plugins import load_plugins
 from nas.pruners import make_pruner
-from nas.quantities import parse_count, parse_duration
+from nas.quantities import parse_duration
 from nas.samplers import make_sampler
-from nas.searching import make_recipe, objectives_for, require_budget
+from nas.searching import make_recipe, objectives_for, open_stopwatch, require_budget
 from nas.starts import named, starts
 from nas.training.data import default_data_dir, load_dataset
 from nas.training.device import pick_device
@@ -52,6 +52,9 @@ def forecast(
     label_smoothing: float = 0.1,
     max_params: str | int | None = None,
     max_macs: str | int | None = None,
+    max_activations: str | int | None = None,
+    max_memory: str | int | None = None,
+    max_latency: str | float | None = None,
     limit_train: int | None = None,
     resolution: int | None = None,
     device: str = "auto",
@@ -68,7 +71,6 @@ def forecast(
     """
     require_budget(budget)
     load_plugins()
-    limits = Limits(*(None if limit is None else parse_count(limit) for limit in (max_params, max_macs)))
     seconds = None if time_limit is None else parse_duration(time_limit)
     recipe = make_recipe(
         epochs=epochs,
@@ -79,7 +81,10 @@ def forecast(
         label_smoothing=label_smoothing,
         rungs=rungs_for(epochs) if pruner == "rungs" else None,
     )
-    objectives_for(objective, pruner)
+    objectives = objectives_for(objective, pruner)
+    given = {"max_params": max_params, "max_macs": max_macs, "max_activations": max_activations}
+    given |= {"max_memory": max_memory, "max_latency": max_latency}
+    limits = Limits.read(given, batch_size=recipe.batch_size, optimizer=recipe.optimizer)
     make_pruner(pruner, recipe.epochs)
     make_sampler(sampler, seed)
     chosen_space = None if space is None else find_space(space)
@@ -92,12 +97,15 @@ def forecast(
     chosen_space = chosen_space or find_space(data.default_space)
     task = Task(channels=data.channels, resolution=data.resolution, classes=len(data.classes))
     name = f"{data.name}-{chosen_space.name}" if study is None else study
-    starts(found, data, limits, store, name)
     if warm_start is not None:
         earlier = store or StudyStore(storage, create=False)  # which says that there is none
         warm_starts(earlier, warm_start, chosen_space, name, data.fingerprint, forced=force, seed=seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    Candidates(optuna.create_study(), chosen_space, task, limits, sampler, seed).require_feasible()
+    stopwatch = open_stopwatch(limits, objectives, place)
+    first = starts(found, data, limits, store, name)
+    Candidates(
+        optuna.create_study(), chosen_space, task, limits, sampler, seed, first, stopwatch=stopwatch
+    ).require_feasible()
     return foresee(
         space=chosen_space,
         task=task,
@@ -110,5 +118,6 @@ def forecast(
         past=Past() if store is None else past_of(store, name, recipe, data.fingerprint),
         workers=at_once if isinstance(at_once, int) else 1,
         time_limit=seconds,
+        stopwatch=stopwatch,
         effort=THOROUGH,
     )
