@@ -14,7 +14,7 @@ from nas.draws import Proposal, draws
 from nas.free_scores import free_scores, scoring_images
 from nas.free_scores.ranks import Floats, rank_sum_in_bins
 from nas.limits import Limits
-from nas.quantities import show_duration
+from nas.quantities import show_seconds
 from nas.training.data import Dataset
 from nas.training.seeds import derive_seed
 from searchspace.space import Option, SearchSpace, Task
@@ -46,8 +46,7 @@ class Pool:
 
     @property
     def line(self) -> str:
-        time = f"{self.seconds:.1f} s" if self.seconds < 9.95 else show_duration(self.seconds)
-        looked = f"{self.looked_at} untrained networks looked at in {time}"
+        looked = f"{self.looked_at} untrained networks looked at in {show_seconds(self.seconds)}"
         if not self.chosen:
             return f"{looked}: too few to choose from"
         return f"{looked}: the first {len(self.chosen)} trials are the best of them by {', '.join(SCORES)}"
@@ -84,9 +83,11 @@ def sample_pool(
         if len(found) == most or spent + each > seconds or hopeless or stop():
             break
         found.append(_scored(proposal, dataset, device, seed))
-    enough = len(found) >= LEAST * count
-    chosen = choose([each.scores for each in found], [each.macs for each in found], _codes(space, found), count)
-    return Pool(tuple(found[index] for index in chosen) if enough else (), len(found), clock() - started)
+    chosen: list[int] = []
+    if len(found) >= LEAST * count:
+        codes = np.array([space.encode(each.choices) for each in found], dtype=float)
+        chosen = choose([each.scores for each in found], [each.macs for each in found], codes, count)
+    return Pool(tuple(found[index] for index in chosen), len(found), clock() - started)
 
 
 def _fitting(space: SearchSpace, task: Task, limits: Limits, rng: random.Random) -> Iterator[Proposal]:
@@ -101,10 +102,6 @@ def _scored(proposal: Proposal, dataset: Dataset, device: torch.device | None, s
     images = scoring_images(dataset, architecture.resolution, seed=seed)
     scores = free_scores(architecture, images if device is None else images.to(device), names=SCORES, seed=seed)
     return Scored(dict(proposal.choices), scores, proposal.cost.macs)
-
-
-def _codes(space: SearchSpace, found: Sequence[Scored]) -> Floats:
-    return np.array([space.encode(each.choices) for each in found], dtype=float).reshape(len(found), -1)
 
 
 def choose(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from nas.training.data import default_data_dir, load_dataset
 from nas.training.device import pick_device, versions
 from nas.training.distributed import refuse_several
 from nas.training.recipe import Recipe
+from nas.warm_start import enqueue_pool
 from nas.weights import weights_folder
 from nas.workers.choice import open_lanes, parse_workers, pick_devices
 from searchspace.architecture import Architecture
@@ -118,26 +119,24 @@ def search(
                 Candidates, space=chosen_space, task=task, limits=limits, sampler=sampler, seed=seed, starts=first
             )
             candidates(study=optuna.create_study()).require_feasible()
-            if evaluate is None:
-                progress.forecast(
-                    lambda: (
-                        foresee(
-                            space=chosen_space,
-                            task=task,
-                            limits=limits,
-                            dataset=data.to(place) if workers == 1 else data,  # workers have the device
-                            recipe=recipe,
-                            pruner=pruner,
-                            budget=budget,
-                            seed=seed,
-                            past=past_of(store, name, recipe, data.fingerprint),
-                            workers=workers if isinstance(workers, int) else 1,
-                            timed=workers == 1
-                            or place.type == "cpu",  # a process that trains nothing stays off the GPU
-                            time_limit=stop.seconds,
-                        ).line
-                    )
+            forecast = cache(
+                lambda: foresee(
+                    space=chosen_space,
+                    task=task,
+                    limits=limits,
+                    dataset=data.to(place) if workers == 1 else data,  # workers have the device
+                    recipe=recipe,
+                    pruner=pruner,
+                    budget=budget,
+                    seed=seed,
+                    past=past_of(store, name, recipe, data.fingerprint),
+                    workers=workers if isinstance(workers, int) else 1,
+                    timed=workers == 1 or place.type == "cpu",  # a process that trains nothing stays off the GPU
+                    time_limit=stop.seconds,
                 )
+            )
+            if evaluate is None:
+                progress.forecast(lambda: forecast().line)
             origin = {"dataset": source_of(dataset), "seed": seed, "limit_train": limit_train}
             settings = {
                 "dataset": data.name,
@@ -155,6 +154,22 @@ def search(
             ends.callback(lanes.close)
             twin = TwinStudy.open(store, name, settings, chosen_pruner)
             ends.callback(twin.close)
+            if evaluate is None:
+                enqueue_pool(
+                    twin.study,
+                    chosen_space,
+                    task,
+                    limits,
+                    data,
+                    forecast=forecast,
+                    sampler=sampler,
+                    budget=budget,
+                    epochs=recipe.epochs,
+                    seed=seed,
+                    device=place,
+                    stop=lambda: stop.late,
+                    say=progress.note,
+                )
         run = SearchRun(
             twin=twin,
             candidates=candidates(study=twin.study),
