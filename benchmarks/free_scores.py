@@ -12,11 +12,12 @@ with the mean of the 200-epoch accuracies: over all cells, among the best tenth,
 mean and best 12-epoch accuracy of the chosen ones, over seeds, and of ten at random.
 
 `--table`: JSON lines of {"space", "architecture", "full": [validation accuracy an epoch]}; other cases and fields are
-passed by. Our own scores of these architectures, on 64 training images of `--dataset`, against the last accuracy;
-Spearman with 95 % intervals of 2,000 bootstrap samples of the networks, also within three bins of equal MACs, and of
-the difference to the better one of params and macs.
+passed by, and so are spaces with fewer than a dozen networks. Our own scores of these architectures, on 64 training
+images of `--dataset`, against the last accuracy: Spearman with 95 % intervals of 2,000 bootstrap samples of the
+networks, also within three bins of equal MACs, and the interval of the difference to the better one of params and macs.
 
-`--times`: median, least and most seconds a network and score, of `--count` networks of each space.
+`--times`: median, least and most seconds a network and score, of `--count` networks of each space, by the clock and of
+the processor (beside other work on the machine the first say little; with OMP_NUM_THREADS=1 the second are one core's).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from scipy.stats import rankdata
 
 from nas.free_scores import FREE_SCORES, free_scores, scoring_images
 from nas.free_scores.ranks import AZ_NAS, az_nas_total, bins, rank_sum
-from nas.pool import MOST, choose
+from nas.pool import MOST, SCORES, choose
 from nas.training.data import Dataset, load_dataset
 from searchspace import Architecture, cost
 from searchspace.space import Task
@@ -56,24 +57,25 @@ SUMS = (
     ("synflow", "params"),
 )
 RESAMPLES = 2000
+FEWEST = 12  # networks of a space: a correlation of fewer says nothing
 Values = np.ndarray
 
 
 def spearman(first: Values, second: Values) -> float:
-    """The rank correlation; NaN where one of the two does not vary."""
-    with np.errstate(invalid="ignore"):
-        return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+    """The rank correlation; 0 where one of the two does not vary."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
 
 
 def within(costs: Values, count: int, first: Values, second: Values) -> float:
-    """The mean rank correlation over bins of about equal cost; a bin in which nothing varies counts as 0."""
+    """The mean rank correlation over bins of about equal cost."""
     numbers = bins(list(costs), count)
-    found = [spearman(first[numbers == number], second[numbers == number]) for number in range(count)]
-    return float(np.mean(np.nan_to_num(found)))
+    return float(np.mean([spearman(first[numbers == number], second[numbers == number]) for number in set(numbers)]))
 
 
-def interval(values: Sequence[float]) -> list[float]:
-    return [round(float(edge), 3) for edge in np.nanpercentile(values, [2.5, 97.5])]
+def interval(values: Sequence[float] | Values) -> list[float]:
+    return [round(float(edge), 3) for edge in np.percentile(values, [2.5, 97.5])]
 
 
 # Published tables
@@ -146,6 +148,9 @@ def table(path: Path, dataset: Dataset, seed: int) -> Iterator[dict[str, Any]]:
     networks = [row for row in networks if row.get("full") and "architecture" in row]
     for space in sorted({row.get("space", "") for row in networks}):
         members = [row for row in networks if row.get("space", "") == space]
+        if len(members) < FEWEST:
+            yield {"case": "table", "space": space, "networks": len(members), "score": None}
+            continue
         scores = [_scores(row["architecture"], dataset, seed) for row in members]
         accuracy = np.array([row["full"][-1] for row in members])
         yield from _compared(space, scores, accuracy)
@@ -198,18 +203,24 @@ def times(dataset: Dataset, count: int) -> Iterator[dict[str, Any]]:
     task = Task(channels=dataset.channels, resolution=dataset.resolution, classes=len(dataset.classes))
     for space in SPACES.values():
         rng = random.Random(0)
-        seconds: dict[str, list[float]] = {}
+        seconds: dict[str, list[tuple[float, float]]] = {}
         for number in range(count + 1):
             architecture = space.decode(space.random(rng), task)
             cost(architecture)
             for name, look in _timed(architecture, dataset).items():
-                started = time.perf_counter()
+                started = time.perf_counter(), time.process_time()
                 look()
                 if number:  # the first one makes kernels and memory
-                    seconds.setdefault(name, []).append(time.perf_counter() - started)
+                    spent = time.perf_counter() - started[0], time.process_time() - started[1]
+                    seconds.setdefault(name, []).append(spent)
         for name, found in seconds.items():
-            spread = [round(value, 3) for value in (statistics.median(found), min(found), max(found))]
-            yield {"case": "times", "space": space.name, "score": name, "networks": count, "seconds": spread}
+            clock, processor = (_spread(values) for values in zip(*found, strict=True))
+            line = {"space": space.name, "score": name, "networks": count}
+            yield {"case": "times", **line, "seconds": clock, "processor_seconds": processor}
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    return [round(value, 3) for value in (statistics.median(values), min(values), max(values))]
 
 
 def _timed(architecture: Architecture, dataset: Dataset) -> Mapping[str, Callable[[], object]]:
@@ -219,7 +230,7 @@ def _timed(architecture: Architecture, dataset: Dataset) -> Mapping[str, Callabl
         return lambda: free_scores(architecture, images, names=names)
 
     each = {name: scored(name) for name in FREE_SCORES if name not in ("params", "macs")}
-    return {**each, "synflow+nwot+jacov": scored("synflow", "nwot", "jacov")}
+    return {**each, "+".join(SCORES): scored(*SCORES)}
 
 
 def main() -> None:

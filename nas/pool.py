@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,25 +76,19 @@ def sample_pool(
     started = clock()
     found: list[Scored] = []
     rng = random.Random(derive_seed(seed, "pool"))
-    for proposal in _fitting(space, task, limits, rng):
+    for proposal in draws(space, task, limits, lambda digest: False, rng):
         spent = clock() - started
         each = spent / len(found) if found else 0.0
         hopeless = len(found) >= TRIED and each * LEAST * count > seconds
         if len(found) == most or spent + each > seconds or hopeless or stop():
             break
-        found.append(_scored(proposal, dataset, device, seed))
+        if limits.allow(proposal.cost):
+            found.append(_scored(proposal, dataset, device, seed))
     chosen: list[int] = []
     if len(found) >= LEAST * count:
         codes = np.array([space.encode(each.choices) for each in found], dtype=float)
         chosen = choose([each.scores for each in found], [each.macs for each in found], codes, count)
     return Pool(tuple(found[index] for index in chosen), len(found), clock() - started)
-
-
-def _fitting(space: SearchSpace, task: Task, limits: Limits, rng: random.Random) -> Iterator[Proposal]:
-    """Architectures that no other one equals, within the limits."""
-    for proposal in draws(space, task, limits, lambda digest: False, rng):
-        if limits.allow(proposal.cost):
-            yield proposal
 
 
 def _scored(proposal: Proposal, dataset: Dataset, device: torch.device | None, seed: int) -> Scored:

@@ -129,6 +129,12 @@ def test_scoring_ends_when_the_seconds_are_used_up(digits: Dataset) -> None:
     assert pool.seconds <= 21.0
 
 
+def test_looking_for_what_keeps_the_limits_takes_no_longer(digits: Dataset) -> None:
+    pool = pool_of(digits, limits=Limits(max_macs=1), seconds=20.0, clock=ticking(1.0))
+    assert pool.looked_at == 0
+    assert pool.seconds <= 22.0
+
+
 def test_it_gives_up_early_where_the_seconds_will_not_do(digits: Dataset) -> None:
     pool = pool_of(digits, seconds=10.0, clock=ticking(1.0))  # 12 are needed
     assert pool.looked_at == 5
