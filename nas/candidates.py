@@ -49,7 +49,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Asks a study for architectures worth a training: first those of `starts` that nobody trained, in their order.
+    """Asks a study for architectures worth a training.
+
+    First come those of `starts` that nobody trained, in their order, then choices that were enqueued, then the
+    sampler's, all of them judged alike.
 
     A suggestion over a limit is told PRUNED with its constraint set, so that samplers and the dashboard see it
     infeasible; one already trained, or that cannot be built, is told FAIL, which samplers pass by. Neither counts
@@ -82,7 +85,7 @@ class Candidates:
             if stop():
                 return None
             if start.digest not in known:
-                trial = self._ask(derive_seed(self.seed, "start", slot_no))
+                trial = self._make(derive_seed(self.seed, "start", slot_no))
                 candidate = self._candidate(trial, partial(self._begin, start, replace(admission, bound=None)))
                 if candidate is not None:
                     return candidate
@@ -130,6 +133,13 @@ class Candidates:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return self.study.ask()
+
+    def _make(self, seed: int) -> Trial:
+        """A trial that takes nothing from the queue of choices that were enqueued for later."""
+        self.study.sampler = make_sampler(self.sampler, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return Trial(self.study, self.study._storage.create_new_trial(self.study._study_id))
 
     def _judge(self, known: set[str], admission: Admission, trial: Trial) -> Proposal | None:
         """The trial's proposal, or None if it was refused, and told so."""

@@ -75,3 +75,8 @@ def show_duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def show_seconds(seconds: float) -> str:
+    """A tenth of a second where it is few of them: 3.2 s."""
+    return f"{seconds:.1f} s" if seconds < 9.95 else show_duration(seconds)

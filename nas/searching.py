@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from nas.limits import Limits
 from nas.meter import Stopwatch
 from nas.objectives import ACCURACY, Objectives
 from nas.plugins import load_plugins
+from nas.pool_start import enqueue_pool
 from nas.progress import Progress
 from nas.pruners import make_pruner
 from nas.quantities import parse_duration
@@ -151,27 +152,25 @@ def search(
                 stopwatch=stopwatch,
             )
             candidates(study=optuna.create_study()).require_feasible()
-            if evaluate is None:
-                progress.forecast(
-                    lambda: (
-                        foresee(
-                            space=chosen_space,
-                            task=task,
-                            limits=limits,
-                            dataset=data.to(place) if workers == 1 else data,  # workers have the device
-                            recipe=recipe,
-                            pruner=pruner,
-                            budget=budget,
-                            seed=seed,
-                            past=past_of(store, name, recipe, data.fingerprint),
-                            stopwatch=stopwatch,
-                            workers=workers if isinstance(workers, int) else 1,
-                            timed=workers == 1
-                            or place.type == "cpu",  # a process that trains nothing stays off the GPU
-                            time_limit=stop.seconds,
-                        ).line
-                    )
+            forecast = cache(
+                lambda: foresee(
+                    space=chosen_space,
+                    task=task,
+                    limits=limits,
+                    dataset=data.to(place) if workers == 1 else data,  # workers have the device
+                    recipe=recipe,
+                    pruner=pruner,
+                    budget=budget,
+                    seed=seed,
+                    past=past_of(store, name, recipe, data.fingerprint),
+                    stopwatch=stopwatch,
+                    workers=workers if isinstance(workers, int) else 1,
+                    timed=workers == 1 or place.type == "cpu",  # a process that trains nothing stays off the GPU
+                    time_limit=stop.seconds,
                 )
+            )
+            if evaluate is None:
+                progress.forecast(lambda: forecast().line)
             origin = {"dataset": source_of(dataset), "seed": seed, "limit_train": limit_train}
             settings = {
                 "dataset": data.name,
@@ -195,6 +194,22 @@ def search(
             if warm:
                 enqueue_once(twin.study, "warm_start", lambda: [(each.choices, {ORIGIN: each.origin}) for each in warm])
             price = TrialCost(chosen_space, task, limits, recipe.rung_ends[-1], stop.seconds)
+            if evaluate is None:
+                enqueue_pool(
+                    twin.study,
+                    chosen_space,
+                    task,
+                    limits,
+                    data,
+                    forecast=forecast,
+                    sampler=sampler,
+                    budget=budget,
+                    epochs=recipe.epochs,
+                    seed=seed,
+                    device=place,
+                    stop=lambda: stop.late,
+                    say=progress.note,
+                )
         run = SearchRun(
             twin=twin,
             candidates=candidates(study=twin.study, bound=lambda: price.bound(store.durations(twin.row.id, RECENT))),
