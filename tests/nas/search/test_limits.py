@@ -46,7 +46,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
 
         return latency
 
-    monkeypatch.setattr("nas.searching.latency_on", latency_on)
+    monkeypatch.setattr("nas.plan.latency_on", latency_on)
     return found
 
 
@@ -146,7 +146,7 @@ def test_a_measured_latency_stands_in_both_homes(
 def test_without_a_limit_nothing_is_measured_or_shown(
     storage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nas.searching.latency_on", None)
+    monkeypatch.setattr("nas.plan.latency_on", None)
     small_search(storage, budget=1, max_macs="1G")
     assert not any("latency_ms" in trial.user_attrs for trial in optuna_trials(storage))
     rank(storage, None, 10, None, None, False)

@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from small_search import TWINS, WIDE, Fake, Heard, assert_settled, optuna_study, optuna_trials, small_search
 
+from nas import pool_start
 from nas.candidates import DIGEST, ORIGIN, REASON, Candidates
 from nas.draws import propose
 from nas.foresight.outlook import Forecast
