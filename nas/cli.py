@@ -178,7 +178,12 @@ def rank(
 
 @main.command()
 @options(STORAGE, STUDY)
-@click.option("--html", metavar="FILE", help="Write a report with pictures to this new file, complete in itself.")
+@click.option(
+    "--html",
+    metavar="FILE",
+    callback=_not_blank,
+    help="Write a report with pictures to this new file, complete in itself.",
+)
 @options(IMPORT, JSON)
 def explain(storage: str, study: str | None, html: str | None, modules: tuple[str, ...], as_json: bool) -> None:
     """Explain what a study learnt: which choices mattered, how far early scores could be trusted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def explain(storage: str, study: str | None, html: str | None, modules: tuple[st
 
 def refuse_existing(file: Path) -> None:
     """A report is not written over anything; said before the work is done."""
-    if file.exists() or file.is_symlink():
+    if os.path.lexists(file):
         raise NasError(f"{str(file)!r} exists: name a new file, or remove it first")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.explaining.correlations import Correlation, RungCorrelation, ScoreCorrelation
 from nas.explaining.effects import Choice, Effect
-from nas.explaining.importance import Importance
+
+if TYPE_CHECKING:
+    from nas.explaining.importance import Importance  # it loads Optuna
 
 IMPORTANCE_HEAD = ("choice", "importance", "by chance", "trials", "")
 EFFECT_HEAD = ("choice", "option", "points", "95 % interval", "trials")
@@ -15,8 +17,8 @@ RUNG_HEAD = ("after epoch", "against epoch", "rank correlation", "95 % interval"
 SCORE_HEAD = ("measure", "all trials", "95 % interval", "trials", "better half", "95 % interval", "trials")
 
 IMPORTANCE_NOTE = (
-    "PED-ANOVA: how the choices of the best tenth of the trials, or of the best 5, differ from those of all. By "
-    "chance: what 1 of 20 shuffles of the scores reaches; what is not above it may be nothing."
+    "PED-ANOVA: how far the choices of the good trials (20, at least a tenth and at most half) differ from those of "
+    "all. By chance: what 1 of 20 shuffles of the scores reaches; what is not above it may be nothing."
 )
 EFFECT_NOTE = (
     "Percentage points of accuracy against the mean of all trials that had the choice, each trial measured by its "
@@ -47,7 +49,7 @@ def effect_rows(choice: Choice) -> list[tuple[str, ...]]:
         (
             choice.name,
             show_option(effect.option),
-            f"{100 * effect.difference:+.1f}",
+            show_points(effect.difference),
             _interval(effect),
             str(effect.trials),
         )
@@ -60,10 +62,15 @@ def show_option(option: Any) -> str:
     return f"{option:g}" if isinstance(option, float) else str(option)
 
 
+def show_points(difference: float) -> str:
+    """A difference of accuracies in percentage points."""
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # + 0.0: no minus before nothing
+
+
 def _interval(effect: Effect) -> str:
     if effect.low is None or effect.high is None:
         return "-"
-    return f"{100 * effect.low:+.1f} to {100 * effect.high:+.1f}"
+    return f"{show_points(effect.low)} to {show_points(effect.high)}"
 
 
 def rung_rows(found: Sequence[RungCorrelation]) -> list[tuple[str, ...]]:

@@ -55,7 +55,7 @@ def from_zero(label: str, high: float, show: Callable[[float], str]) -> Axis:
 
 
 def _steps(low: float, high: float) -> list[float]:
-    rough = (high - low) / 5
+    rough = (high - low) / 7
     unit = 10 ** math.floor(math.log10(rough))
     step = unit * next(factor for factor in (1, 2, 5, 10) if factor * unit >= rough)
     first = math.ceil(low / step - 1e-9)

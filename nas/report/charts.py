@@ -68,8 +68,10 @@ def plot(
         canvas.line([_at(x, y, *point) for point in points], kind)
     for dot in dots:
         canvas.dot(*_at(x, y, dot.x, dot.y), 4.5 if dot.kind == "front-dot" else 3.5, dot.kind, dot.words)
-    at = float(LEFT)
+    at, used = float(LEFT), {dot.kind for dot in dots}
     for kind, words in legend:
+        if kind not in used:
+            continue
         canvas.dot(at + 4, 44, 4, kind, words)
         canvas.text(at + 14, 48, words, "tick")
         at += 34 + CHARACTER * len(words)
@@ -107,14 +109,14 @@ def bars(title: str, alternative: str, label: str, rows: Sequence[Bar]) -> str:
     canvas.text(24, 26, title, "title")
     canvas.text(24, 48, label, "tick")
     longest = max((max(row.share, row.chance) for row in rows), default=0.0) or 1.0
-    scale = (WIDTH - LABELS - 70) / longest
+    scale = (WIDTH - LABELS - 76) / longest
     for number, row in enumerate(rows):
         y = TOP + BAR * number
         canvas.text(LABELS - 8, y + 13, cut(row.name, LABELS - 30), "label", "end")
         kind = "bar" if row.share > row.chance else "faint-bar"
         canvas.rect(LABELS, y, max(1.0, scale * row.share), 16, kind, row.words)
         canvas.rect(LABELS + scale * row.chance - 1, y - 2, 2, 20, "chance")
-        canvas.text(LABELS + scale * max(row.share, row.chance) + 8, y + 13, f"{row.share:.0%}", "tick")
+        canvas.text(WIDTH - 24, y + 13, f"{row.share:.0%}", "tick", "end")
     return canvas.document()
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.explaining.correlations import RungCorrelation, scores_at
 from nas.explaining.effects import Choice
 from nas.explaining.evidence import Evidence
-from nas.explaining.importance import Importance
+from nas.explaining.telling import show_option, show_points
 from nas.quantities import show_count, show_duration
 from nas.report.axes import Axis, count_axis, from_zero, percent_axis
 from nas.report.charts import Bar, Cell, Dot, bars, heat_map, plot
 from studies import COMPLETE, PRUNED
+
+if TYPE_CHECKING:
+    from nas.explaining.importance import Importance  # it loads Optuna, which `nas rank` must not
 
 ACCURACY = "validation accuracy"
 COST_LABELS = {
@@ -65,7 +68,7 @@ def _cost_dot(row: Mapping[str, Any], cost: str, on_front: bool) -> Dot:
 
 def _stairs(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Between two points of a front the lower accuracy is the best at the cost."""
-    corners = [corner for (_, up), (across, _) in itertools.pairwise(points) for corner in [(across, up)]]
+    corners = [(across, up) for (_, up), (across, _) in itertools.pairwise(points)]
     joined = itertools.chain.from_iterable(itertools.zip_longest(points, corners))
     return [point for point in joined if point is not None]
 
@@ -141,12 +144,12 @@ def effects_by_stage(choices: list[Choice], part: str, title: str) -> str | None
     shown = [choice for choice in choices if choice.part == part and choice.stage is not None]
     if not shown:
         return None
-    rows = sorted({str(effect.option) for choice in shown for effect in choice.effects})
+    rows = sorted({show_option(effect.option) for choice in shown for effect in choice.effects})
     cells = {
-        (str(effect.option), f"stage {choice.stage}"): Cell(
+        (show_option(effect.option), f"stage {choice.stage}"): Cell(
             effect.difference,
-            f"{100 * effect.difference:+.1f} ({effect.trials})",
-            f"{effect.option} in stage {choice.stage}: {100 * effect.difference:+.1f} points, {effect.trials} trials",
+            f"{show_points(effect.difference)} ({effect.trials})",
+            f"{effect.option} in stage {choice.stage}: {show_points(effect.difference)} points, {effect.trials} trials",
         )
         for choice in shown
         for effect in choice.effects
