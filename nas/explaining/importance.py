@@ -36,7 +36,7 @@ class Importance:
         return self.share > self.chance
 
 
-def importances(evidence: Evidence, *, seed: int = 0) -> list[Importance]:
+def importances(evidence: Evidence, *, good: int = GOOD, shuffles: int = SHUFFLES, seed: int = 0) -> list[Importance]:
     """The choices, the most important first; those with one value in all trials are left out.
 
     PED-ANOVA (Watanabe et al., IJCAI 2023; for conditional choices Ito et al., KDD 2026), Optuna's default: how far the
@@ -49,10 +49,10 @@ def importances(evidence: Evidence, *, seed: int = 0) -> list[Importance]:
         return []
     study, names = _as_optuna_study([trial.choices for trial in trials])
     quality = np.array([trial.quality for trial in trials])
-    raw = _evaluate(study, names, quality)
+    raw = _evaluate(study, names, quality, good)
     generator = np.random.default_rng(seed)
-    shuffled = np.array([_evaluate(study, names, generator.permutation(quality)) for _ in range(SHUFFLES)])
-    chance = np.quantile(shuffled.reshape(SHUFFLES, len(names)), 0.95, axis=0)
+    shuffled = np.array([_evaluate(study, names, generator.permutation(quality), good) for _ in range(shuffles)])
+    chance = np.quantile(shuffled.reshape(shuffles, len(names)), 0.95, axis=0)
     total = float(raw.sum()) or 1.0
     found = [
         Importance(name, float(raw[index]) / total, float(chance[index]) / total, _having(trials, name))
@@ -99,12 +99,12 @@ def _coded(value: Any, values: Sequence[Any]) -> Any:
     return values.index(value) if _numbers(values) else value
 
 
-def _evaluate(study: optuna.Study, names: list[str], quality: np.ndarray) -> np.ndarray:
+def _evaluate(study: optuna.Study, names: list[str], quality: np.ndarray, good: int) -> np.ndarray:
     """The unscaled importance of each name."""
-    good = min(0.5, max(0.1, GOOD / len(quality)))
+    share = min(0.5, max(0.1, good / len(quality)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a conditional choice has few trials, which the table shows
-        found = PedAnovaImportanceEvaluator(target_quantile=good).evaluate(
+        found = PedAnovaImportanceEvaluator(target_quantile=share).evaluate(
             study, names, target=lambda trial: -float(quality[trial.number])
         )
     return np.array([found[name] for name in names])

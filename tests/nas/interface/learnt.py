@@ -19,7 +19,10 @@ WORTH = {"residual": 0.12, "conv": 0.0}
 
 
 def learnt_study(storage: str, name: str = "learnt", *, trials: int = 14, seed: int = 0) -> None:
-    """Every second trial ends at the rung; accuracy follows stage1/family; the limit is 2 million MACs."""
+    """Every second trial ends at the rung, and the last one within the schedule after it, where scores are low.
+
+    Accuracy follows stage1/family; the limit is 2 million MACs.
+    """
     rng = random.Random(seed)
     store = StudyStore(storage)
     row = store.open_study(name, {"dataset": "digits", "space": "test", "epochs": 10, "objective": "val_accuracy"})
@@ -37,10 +40,11 @@ def learnt_study(storage: str, name: str = "learnt", *, trials: int = 14, seed: 
             seed=0, device="cpu", versions={}, fingerprint="f", batch_size=128,
         )  # fmt: skip
         accuracy = 0.5 + WORTH[family] + rng.gauss(0, 0.01)
-        for epoch in range(1, (13 if full else 3) + 1):
-            reached = accuracy + (0.2 if epoch > 3 else 0) - (0.0 if epoch in (3, 13) else 0.3)  # the rate is high
+        last = 13 if full else 8 if number == trials - 1 else 3
+        for epoch in range(1, last + 1):
+            reached = accuracy + (0.2 if epoch > 3 else 0) if epoch in (3, 13) else rng.uniform(0.1, 0.3)
             store.record_epoch(evaluation_id, epoch, train_loss=1.0, val_accuracy=reached, seconds=2.0)
-        status, final = ("COMPLETE", accuracy + 0.2) if full else ("PRUNED", accuracy)
+        status, final = ("COMPLETE", accuracy + 0.2) if full else ("PRUNED", accuracy if last == 3 else reached)
         store.finish_evaluation(evaluation_id, status, val_accuracy=final)
         noted: dict[str, Any] = {EVALUATION: evaluation_id, "macs": macs, "jacov": accuracy, "zen": rng.random()}
         state = TrialState.COMPLETE if full else TrialState.PRUNED
