@@ -2,8 +2,8 @@
 
 python benchmarks/importance.py [--studies 40]
 
-One JSON line a case: trials, their noise in accuracy (the options of the deciding choice lie 0.1 apart), how many trials
-count as good (5, or a tenth, are Optuna's), studies, and in how many the choice came first.
+One JSON line a case: trials, their noise in accuracy (the options of the deciding choice lie 0.1 apart), how many
+trials count as good (5, or a tenth, are Optuna's), studies, and in how many the choice came first.
 """
 
 from __future__ import annotations
