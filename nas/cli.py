@@ -163,8 +163,19 @@ def search(as_json: bool, modules: tuple[str, ...], quiet: bool, **settings: Any
 @click.option(
     "--csv", "csv_file", type=click.Path(dir_okay=False), help="Write every trial with all its facts to a CSV file."
 )
+@click.option(
+    "--svg", "svg_file", type=click.Path(dir_okay=False), help="With --pareto: write its picture to an SVG file too."
+)
 @options(JSON)
-def rank(storage: str, study: str | None, top: int, pareto: str | None, csv_file: str | None, as_json: bool) -> None:
+def rank(
+    storage: str,
+    study: str | None,
+    top: int,
+    pareto: str | None,
+    csv_file: str | None,
+    svg_file: str | None,
+    as_json: bool,
+) -> None:
     """Rank the trials by validation accuracy."""
     from nas.commands import rank as rank_command
 
@@ -174,8 +185,26 @@ def rank(storage: str, study: str | None, top: int, pareto: str | None, csv_file
         "--csv writes every trial",
         "--top and --pareto",
     )
+    if svg_file is not None and pareto is None:
+        raise NasError("--svg draws accuracy against a cost: name it with --pareto params, macs or activations")
 
-    rank_command.rank(storage, study, top, pareto, csv_file, as_json)
+    rank_command.rank(storage, study, top, pareto, csv_file, svg_file, as_json)
+
+
+@main.command()
+@options(STORAGE, STUDY)
+@click.option(
+    "--html",
+    metavar="FILE",
+    callback=_not_blank,
+    help="Write a report with pictures to this new file, complete in itself.",
+)
+@options(IMPORT, JSON)
+def explain(storage: str, study: str | None, html: str | None, modules: tuple[str, ...], as_json: bool) -> None:
+    """Explain what a study learnt: which choices mattered, how far early scores could be trusted."""
+    from nas.commands import explain as explain_command
+
+    explain_command.explain(storage, study, html, modules, as_json)
 
 
 def given(option: str) -> bool:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 from studies.errors import StoreError
 from studies.listing import read_frame, to_frame
 from studies.records import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING
-from studies.tables import BEST_FIRST, AnySelect, ArchitectureRow, EvaluationRow, table
+from studies.tables import BEST_FIRST, AnySelect, ArchitectureRow, EpochRow, EvaluationRow, table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -101,6 +101,15 @@ def all_trials(store: StudyStore, study_id: str) -> DataFrame:
     query = _joined(*_COLUMNS, *_DETAILS).where(EvaluationRow.study_id == study_id)
     with store.reading() as connection:
         return read_frame(connection, query.order_by(EvaluationRow.trial_number, EvaluationRow.started_at))
+
+
+def all_curves(store: StudyStore, study_id: str) -> DataFrame:
+    """The epochs of every evaluation, each's in their order: evaluation_id, epoch, val_accuracy."""
+    columns = (EpochRow.evaluation_id, EpochRow.epoch, EpochRow.val_accuracy)
+    query = select(*columns).join(EvaluationRow, EvaluationRow.id == EpochRow.evaluation_id)
+    query = query.where(EvaluationRow.study_id == study_id).order_by(EpochRow.evaluation_id, EpochRow.epoch)
+    with store.reading() as connection:
+        return read_frame(connection, query)
 
 
 def rank_queries(study_id: str) -> Iterator[tuple[AnySelect, AnySelect | None]]:

@@ -26,8 +26,10 @@ from studies import (
     StudyStore,
     UnknownStudy,
     UnknownTrial,
+    all_curves,
     all_trials,
     leaderboard,
+    noted_of_trials,
     pareto_front,
 )
 from studies.schema import HEAD, VERSION_TABLE, include_name
@@ -362,6 +364,38 @@ class StoreContract:
         numbers = [number for mine in claimed for number in mine]
         assert set(numbers) == set(range(1, 101))
         assert len(numbers) > 100, "the planted bug did not show: the test above proves nothing"
+
+    # What a report reads
+
+    def test_the_curves_of_a_study_are_those_of_its_evaluations(self, store: StudyStore, study: Study) -> None:
+        ids = [start(store, study, trial) for trial in range(3)]
+        foreign = start(store, store.open_study("other", {}), 0)
+        for evaluation_id, epochs in zip([*ids[:2], foreign], (3, 1, 2), strict=True):
+            for epoch in range(epochs, 0, -1):
+                store.record_epoch(evaluation_id, epoch, train_loss=1.0, val_accuracy=epoch / 10, seconds=1.0)
+        curves = all_curves(store, study.id)
+        assert list(curves.columns) == ["evaluation_id", "epoch", "val_accuracy"]
+        found = {name: list(rows["val_accuracy"]) for name, rows in curves.groupby("evaluation_id")}
+        assert found == {ids[0]: [0.1, 0.2, 0.3], ids[1]: [0.1]}
+
+    def test_what_optuna_notes_of_trials_is_read(self, url: str, store: StudyStore) -> None:
+        assert noted_of_trials(store, "digits-tiny", "constraints:") == {}  # it has no tables yet
+        storage = optuna.storages.RDBStorage(url)
+        for name in ("digits-tiny", "other"):
+            study = optuna.create_study(storage=storage, study_name=name)
+            for number in range(12):
+                trial = study.ask()
+                trial.set_user_attr("macs", number)
+                trial.set_user_attr("key", "Ω")
+                trial.storage.set_trial_system_attr(trial._trial_id, "of no concern", 1)
+                if number:
+                    trial.set_constraint("macs", -0.5)
+        storage.engine.dispose()
+        noted = noted_of_trials(store, "digits-tiny", "constraints:")
+        assert list(noted) == list(range(12))
+        assert noted[0] == {"macs": 0, "key": "Ω"}
+        assert noted[11] == {"macs": 11, "key": "Ω", "constraints:macs": -0.5}
+        assert noted_of_trials(store, "nobody", "constraints:") == {}
 
     # Schema and processes
 
