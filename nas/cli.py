@@ -117,12 +117,21 @@ def main() -> None:
     metavar="NAMES",
     help="Train these first: references, JSON files, export folders, trial:17 of another study; with commas.",
 )
+@click.option("--warm-start", metavar="STUDY", help="Then try what this earlier study found best, fitted to the space.")
+@click.option("--force", is_flag=True, help="Take --warm-start's study although it was of other images.")
 @options(STORAGE)
 @click.option("--study", callback=_not_blank, help="Name of the study (default: <dataset>-<space>).")
 @click.option("--epochs", default=10, show_default=True, type=click.IntRange(1, 100_000), help="Epochs of a trial.")
 @options(RECIPE)
-@click.option("--sampler", default="tpe", show_default=True, help="tpe, random, nsga2, gp or evolution.")
-@click.option("--pruner", default="asha", show_default=True, help="asha, hyperband, median or none.")
+@click.option(
+    "--objective",
+    default="val_accuracy",
+    show_default=True,
+    metavar="NAMES",
+    help="val_accuracy, or with costs to be kept small: val_accuracy,macs (params, activations, latency_ms).",
+)
+@click.option("--sampler", default="evolution", show_default=True, help="evolution, tpe, random, nsga2 or gp.")
+@click.option("--pruner", default="rungs", show_default=True, help="rungs, asha, hyperband, median or none.")
 @click.option("--max-params", metavar="COUNT", help="Most parameters: 500k, 1M, 2.5G.")
 @click.option("--max-macs", metavar="COUNT", help="Most multiply-adds for one image: 500k, 1M, 2.5G.")
 @options(LIMIT_TRAIN, RESOLUTION, SEED, DEVICE)

@@ -140,7 +140,7 @@ def _check_weights(weights: str, epochs: int | None) -> None:
 def _recipe(trial: TrialResult, weights: str, epochs: int | None) -> Recipe:
     settings = YOUNGER | trial.evaluation.recipe["training"]
     if weights == "full":
-        settings = settings | {"epochs": FULL * settings["epochs"] if epochs is None else epochs}
+        settings = settings | {"epochs": FULL * settings["epochs"] if epochs is None else epochs, "rungs": ()}
     return make_recipe(**settings)
 
 

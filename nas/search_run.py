@@ -19,9 +19,11 @@ from nas.errors import RunError
 from nas.evaluate import Evaluate, Lanes, OneLane, TrainingFailed, Unavailable, guarded
 from nas.ownership import Heartbeat, is_here, this_process
 from nas.progress import Progress
+from nas.promotion import goes_on
 from nas.result import SearchResult
 from nas.stop import StopSignal
-from nas.study import Outcome, TakenOver, TwinStudy
+from nas.study import RUNGS, Outcome, TakenOver, TwinStudy
+from nas.training.recipe import Recipe
 from nas.training.score import Diverged, EpochScore, Stopped
 from nas.training.seeds import derive_seed
 from nas.training.trial import OutOfMemory
@@ -44,6 +46,9 @@ Turns = Generator[None, None, Outcome]
 class SearchRun:
     """One run of a search over one study; `facts` are stored with every trial.
 
+    A recipe with rungs reports to Optuna the last score of each: those within a schedule say little of a network while
+    the rate is high. Without rungs every epoch is reported.
+
     Everything happens in the caller's thread, also where `lanes` lets several trials be under way at once: these take
     turns, and none is interrupted while it writes a record.
     """
@@ -53,7 +58,7 @@ class SearchRun:
     evaluate: Evaluate
     budget: int
     seed: int
-    epochs: int
+    recipe: Recipe
     facts: dict[str, Any]
     stop: StopSignal
     progress: Progress
@@ -154,7 +159,7 @@ class SearchRun:
                 evaluation_id = self.twin.begin(candidate, slot, seed=seed, **self.facts)
         except (TakenOver, UpdateFinishedTrialError):
             return Outcome(INTERRUPTED, reason=INTERRUPTION)
-        self.progress.trial(trial.number, proposal.architecture, proposal.cost, self.epochs)
+        self.progress.trial(trial.number, proposal.architecture, proposal.cost, self.recipe.rung_ends[-1])
         scores: list[EpochScore] = []
         outcome = Outcome(INTERRUPTED, reason=INTERRUPTION)
         started = time.monotonic()
@@ -183,11 +188,11 @@ class SearchRun:
                     if not math.isfinite(score.val_accuracy):
                         raise Diverged(f"the validation accuracy was {score.val_accuracy} in epoch {score.epoch}")
                     self._record(trial, evaluation_id, score, scores)
-                    if score.epoch >= self.epochs:
+                    if score.epoch >= self.recipe.rung_ends[-1]:
                         break
                     if self.stop():
                         return self._stopped()
-                    if trial.should_prune():
+                    if self._reports(score) and self._prunes(trial):
                         return Outcome(PRUNED)
         except Stopped:
             if scores:  # the weights are half an epoch on, and not those of the score
@@ -218,10 +223,28 @@ class SearchRun:
         if not recorded:
             raise TakenOver
         # A training that began again with a smaller batch repeats epochs; of these Optuna keeps the first report.
-        if score.epoch > max((earlier.epoch for earlier in scores), default=0):
-            trial.report(score.val_accuracy, score.epoch)
+        if self._reports(score) and score.epoch > max((earlier.epoch for earlier in scores), default=0):
+            self._report(trial, score)
+        if scores:
+            scores[-1] = replace(scores[-1], network=None)  # a rung's network goes when the next one's is there
         scores.append(score)
         self.progress.epoch(trial.number, score)
+
+    def _reports(self, score: EpochScore) -> bool:
+        return not self.recipe.rungs or score.epoch in self.recipe.rung_ends
+
+    def _report(self, trial: optuna.Trial, score: EpochScore) -> None:
+        """Tell Optuna a score; of a study with several objectives it takes none, so there they are an attribute."""
+        if not self.twin.objectives.several:
+            trial.report(score.val_accuracy, score.epoch)
+        elif self.recipe.rungs:
+            known = trial.user_attrs.get(RUNGS, {})
+            trial.set_user_attr(RUNGS, {**known, str(score.epoch): score.val_accuracy})
+
+    def _prunes(self, trial: optuna.Trial) -> bool:
+        if not self.twin.objectives.several:
+            return trial.should_prune()
+        return bool(self.recipe.rungs) and not goes_on(self.twin.study, trial, self.twin.objectives)
 
     def _keep_best(self, evaluation_id: str, score: EpochScore) -> None:
         """Keep this trial's weights if it is among the best, and only those of the best."""

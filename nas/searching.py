@@ -10,11 +10,13 @@ from typing import Any
 
 import optuna
 
-from nas.candidates import Candidates
+from nas.candidates import ORIGIN, Candidates
+from nas.enqueued import enqueue_once
 from nas.errors import NasError
 from nas.evaluate import Evaluate
 from nas.foresight.forecasting import foresee, past_of
 from nas.limits import Limits
+from nas.objectives import ACCURACY, Objectives
 from nas.plugins import load_plugins
 from nas.progress import Progress
 from nas.pruners import make_pruner
@@ -28,7 +30,8 @@ from nas.study import TwinStudy
 from nas.training.data import default_data_dir, load_dataset
 from nas.training.device import pick_device, versions
 from nas.training.distributed import refuse_several
-from nas.training.recipe import Recipe
+from nas.training.recipe import Recipe, rungs_for
+from nas.warm_start import Suggestion, warm_starts
 from nas.weights import weights_folder
 from nas.workers.choice import open_lanes, parse_workers, pick_devices
 from searchspace.architecture import Architecture
@@ -46,8 +49,11 @@ def search(
     study: str | None = None,
     space: str | None = None,
     start_from: str | Sequence[str | Architecture] = (),
-    sampler: str = "tpe",
-    pruner: str = "asha",
+    warm_start: str | None = None,
+    force: bool = False,
+    objective: str = ACCURACY,
+    sampler: str = "evolution",
+    pruner: str = "rungs",
     seed: int = 0,
     epochs: int = 10,
     batch_size: int = 128,
@@ -71,7 +77,10 @@ def search(
     goes on. `time_limit` ("30m", or seconds) stops taking trials and prunes the running one. `dataset` is a name, a
     folder of images or a .npz file; `space` defaults to what suits its image size and `study` to dataset-space.
     `start_from` is what to train first, if nobody has: references, JSON files, export folders, `trial:17` of the newest
-    other study, Architectures.
+    other study, Architectures. `warm_start` names an earlier study whose best are tried next, fitted to this space; one
+    of other data is refused unless `force`.
+    `objective` may add costs to be kept small, "val_accuracy,macs": then the study has a Pareto front. With the pruner
+    "rungs" a network is trained shortly first, and for all `epochs` if it is among the best (`recipe.rungs_for`).
     The test split is not read. `progress=nas.make_progress()` shows what the command line does; without it nothing is
     printed. `workers` processes train as many trials at once, "auto" as many as fit. `evaluate` replaces the training;
     workers import it, so with them it is a function of a module. Other processes may search the same study at the same
@@ -94,7 +103,9 @@ def search(
         schedule=schedule,
         learning_rate=learning_rate,
         label_smoothing=label_smoothing,
+        rungs=rungs_for(epochs) if pruner == "rungs" else None,
     )
+    objectives = objectives_for(objective, pruner)
     chosen_pruner = make_pruner(pruner, recipe.epochs)
     make_sampler(sampler, seed)  # an unknown one is refused before the data are read
     chosen_space = None if space is None else find_space(space)
@@ -142,7 +153,7 @@ def search(
             settings = {
                 "dataset": data.name,
                 "space": chosen_space.name,
-                "objective": "val_accuracy",
+                "objective": str(objectives),
                 "epochs": recipe.epochs,
                 "limit_train": limit_train,
                 "resolution": data.resolution,
@@ -151,10 +162,15 @@ def search(
                 "data_fingerprint": data.fingerprint,
                 "space_digest": chosen_space.digest,
             }
+            warm: tuple[Suggestion, ...] = ()
+            if warm_start is not None:
+                warm = warm_starts(store, warm_start, chosen_space, name, data.fingerprint, forced=force, seed=seed)
             lanes = open_lanes(workers, evaluate, recipe, data, pick_devices(device, place), progress.note)
             ends.callback(lanes.close)
             twin = TwinStudy.open(store, name, settings, chosen_pruner)
             ends.callback(twin.close)
+            if warm:
+                enqueue_once(twin.study, "warm_start", lambda: [(each.choices, {ORIGIN: each.origin}) for each in warm])
         run = SearchRun(
             twin=twin,
             candidates=candidates(study=twin.study),
@@ -162,7 +178,7 @@ def search(
             lanes=lanes,
             budget=budget,
             seed=seed,
-            epochs=recipe.epochs,
+            recipe=recipe,
             facts={
                 "recipe": {"training": recipe.model_dump(), "data": {**origin, "resolution": data.resolution}},
                 "device": lanes.device,
@@ -175,6 +191,18 @@ def search(
             weights=weights_folder(store, folder, twin.row.id),
         )
         return run.search()
+
+
+def objectives_for(text: str, pruner: str) -> Objectives:
+    """What a search is after, which the pruner must know how to judge.
+
+    Raises:
+        NasError: no such objectives, or a pruner that compares one value alone.
+    """
+    found = Objectives.parse(text)
+    if found.several and pruner not in ("rungs", "none"):
+        raise NasError(f"the pruner {pruner!r} compares accuracies alone: with several objectives take rungs or none")
+    return found
 
 
 def require_budget(budget: int) -> None:

@@ -16,6 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.candidates import INTERRUPTION, REASON, Candidate
+from nas.objectives import ACCURACY, Objectives
 from nas.one_commit import group_commits, one_commit
 from nas.ownership import is_here, lives, this_process
 from nas.pictures import picture_attribute
@@ -34,8 +35,8 @@ from studies import (
     ensure_unique,
 )
 
-OBJECTIVE = "val_accuracy"
 EVALUATION = "nas_evaluation"  # Optuna trial's user attribute: the id of its evaluation
+RUNGS = "rungs"  # likewise: with several objectives, the accuracy at the end of each rung, by its epoch
 EXECUTION = "execution"  # likewise: the precision and how the steps ran, such as "bfloat16, channels_last, CUDA graph"
 OPENINGS = 20  # times that Optuna's tables are tried to be made, where other processes make them too
 
@@ -66,17 +67,25 @@ class TwinStudy:
     of the trial is written, so that everything begun can be found.
     """
 
-    def __init__(self, store: StudyStore, row: Study, study: optuna.Study, storage: RDBStorage) -> None:
+    def __init__(
+        self,
+        store: StudyStore,
+        row: Study,
+        study: optuna.Study,
+        storage: RDBStorage,
+        objectives: Objectives | None = None,
+    ) -> None:
         self.store = store
         self.row = row
         self.study = study
         self.storage = storage
+        self.objectives = Objectives.parse(str(row.settings["objective"]))
 
     @classmethod
     def open(
         cls, store: StudyStore, name: str, settings: Mapping[str, Any], pruner: optuna.pruners.BasePruner
     ) -> TwinStudy:
-        """Create the study in both homes, or open it for more trials.
+        """Create the study in both homes, or open it for more trials; the setting `objective` says what it is after.
 
         Raises:
             StudyMismatch: it was made with other settings.
@@ -102,14 +111,19 @@ class TwinStudy:
         require_own_name(storage, store, name)
         require_ours(storage, store, name)
         row = store.open_study(name, settings)
+        objectives = Objectives.parse(str(settings["objective"]))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study = optuna.create_study(
-                storage=storage, study_name=name, direction="maximize", load_if_exists=True, pruner=pruner
+                storage=storage,
+                study_name=name,
+                directions=objectives.directions,
+                load_if_exists=True,
+                pruner=pruner,
             )
             require_own_name(storage, store, name)  # of two made at the same time Optuna gave us the other one
             if LINK not in study.user_attrs:
-                study.set_metric_names([OBJECTIVE])
+                study.set_metric_names(list(objectives.names))
                 for key, value in settings.items():
                     study.set_user_attr(key, value)
                 study.set_user_attr(LINK, row.id)
@@ -161,13 +175,15 @@ class TwinStudy:
         state = _STATES[outcome.status]
         try:
             if outcome.val_accuracy is not None:
-                trial.set_user_attr(OBJECTIVE, outcome.val_accuracy)
+                trial.set_user_attr(ACCURACY, outcome.val_accuracy)
             if outcome.execution:
                 trial.set_user_attr(EXECUTION, outcome.execution)
             if outcome.reason is not None:
                 trial.set_user_attr(REASON, outcome.reason)
-            value = outcome.val_accuracy if state == TrialState.COMPLETE else None
-            told = self.study.tell(trial, value, state=state, skip_if_finished=True)
+            values = None
+            if state == TrialState.COMPLETE and outcome.val_accuracy is not None:
+                values = self.objectives.values(outcome.val_accuracy, trial.user_attrs)
+            told = self.study.tell(trial, values, state=state, skip_if_finished=True)
         except UpdateFinishedTrialError:
             told = self.storage.get_trial(trial._trial_id)
         if told.state != state or told.user_attrs.get(REASON) != outcome.reason:
@@ -263,8 +279,8 @@ def _outcome_of(trial: FrozenTrial | None) -> Outcome:
     if trial.state == TrialState.FAIL:
         return Outcome(INTERRUPTED if reason == INTERRUPTION else FAIL, reason=reason)
     if trial.state == TrialState.COMPLETE:
-        return Outcome(COMPLETE, trial.value, reason)
-    return Outcome(PRUNED, trial.user_attrs.get(OBJECTIVE), reason)
+        return Outcome(COMPLETE, trial.values[0], reason)
+    return Outcome(PRUNED, trial.user_attrs.get(ACCURACY), reason)
 
 
 def optuna_storage(store: StudyStore) -> RDBStorage:

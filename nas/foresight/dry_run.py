@@ -11,14 +11,17 @@ from nas.candidates import Candidates
 from nas.foresight.forecasting import THOROUGH, Past, foresee, past_of
 from nas.foresight.outlook import Forecast
 from nas.limits import Limits
+from nas.objectives import ACCURACY
 from nas.plugins import load_plugins
 from nas.pruners import make_pruner
 from nas.quantities import parse_count, parse_duration
 from nas.samplers import make_sampler
-from nas.searching import make_recipe, require_budget
+from nas.searching import make_recipe, objectives_for, require_budget
 from nas.starts import named, starts
 from nas.training.data import default_data_dir, load_dataset
 from nas.training.device import pick_device
+from nas.training.recipe import rungs_for
+from nas.warm_start import warm_starts
 from nas.workers.choice import parse_workers
 from searchspace.architecture import Architecture
 from searchspace.space import Task
@@ -35,8 +38,11 @@ def forecast(
     study: str | None = None,
     space: str | None = None,
     start_from: str | Sequence[str | Architecture] = (),
-    sampler: str = "tpe",
-    pruner: str = "asha",
+    warm_start: str | None = None,
+    force: bool = False,
+    objective: str = ACCURACY,
+    sampler: str = "evolution",
+    pruner: str = "rungs",
     seed: int = 0,
     epochs: int = 10,
     batch_size: int = 128,
@@ -71,7 +77,9 @@ def forecast(
         schedule=schedule,
         learning_rate=learning_rate,
         label_smoothing=label_smoothing,
+        rungs=rungs_for(epochs) if pruner == "rungs" else None,
     )
+    objectives_for(objective, pruner)
     make_pruner(pruner, recipe.epochs)
     make_sampler(sampler, seed)
     chosen_space = None if space is None else find_space(space)
@@ -85,6 +93,9 @@ def forecast(
     task = Task(channels=data.channels, resolution=data.resolution, classes=len(data.classes))
     name = f"{data.name}-{chosen_space.name}" if study is None else study
     starts(found, data, limits, store, name)
+    if warm_start is not None:
+        earlier = store or StudyStore(storage, create=False)  # which says that there is none
+        warm_starts(earlier, warm_start, chosen_space, name, data.fingerprint, forced=force, seed=seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     Candidates(optuna.create_study(), chosen_space, task, limits, sampler, seed).require_feasible()
     return foresee(

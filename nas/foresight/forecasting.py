@@ -82,7 +82,7 @@ def foresee(
         trial, total = Spread(past.seconds, past.seconds, past.seconds), left * past.seconds / workers
     elif timings:
         model = fit(timings)
-        trial = seen.spread(lambda cost: model.trial(cost, recipe.epochs) + RECORDS)
+        trial = seen.spread(lambda cost: model.trial(cost, recipe.rung_ends[-1]) + RECORDS)
         at_once = 1 if dataset.train.images.device.type == "cpu" else workers
         total = seconds_left(seen, model, pruner, recipe.epochs, past.done, budget) / at_once
     bfloat16 = bool(timings) and all(timing.execution.startswith("bfloat16") for timing in timings)

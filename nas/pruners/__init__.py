@@ -8,7 +8,9 @@ import optuna
 from optuna.pruners import BasePruner
 
 from nas.errors import NasError
+from nas.pruners.rungs import RungPruner
 from nas.samplers import unknown
+from nas.training.recipe import Recipe, rungs_for
 
 
 def _asha(epochs: int) -> BasePruner:
@@ -19,7 +21,14 @@ def _asha(epochs: int) -> BasePruner:
     return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, round(epochs / 4)), reduction_factor=2)
 
 
+def _rungs(epochs: int) -> BasePruner:
+    """Complete schedules of growing length, of which each is for the best third of the one before."""
+    recipe = Recipe(epochs=epochs, rungs=rungs_for(epochs))
+    return RungPruner(recipe.rung_ends[:-1])
+
+
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
+    "rungs": _rungs,
     "asha": _asha,
     "hyperband": lambda epochs: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs),
     "median": lambda epochs: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 4)),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from nas.training.recipe import RUNG_FACTOR, rungs_for
+
 ExpectedEpochs = Callable[[int, int], float]
 """From a trial's epochs and the number of trials to the epochs that are trained in all."""
 
@@ -43,6 +45,15 @@ def asha(epochs: int, trials: int) -> float:
     return halving(epochs, trials, max(1, round(epochs / 4)), 2)
 
 
+def rungs(epochs: int, trials: int) -> float:
+    """As `nas.pruners` sets it up: a schedule of its own for each rung, of which the best third goes on."""
+    total, arrived = 0.0, float(trials)
+    for length in (*rungs_for(epochs), epochs):
+        total += arrived * length
+        arrived = _promoted(arrived, RUNG_FACTOR)
+    return total
+
+
 def hyperband(epochs: int, trials: int) -> float:
     """Halving by three in brackets that begin at 1, 3, 9 epochs, among which Optuna shares out the trials."""
     brackets = int(math.log(epochs, 3) + 1e-9) + 1
@@ -60,7 +71,13 @@ def median(epochs: int, trials: int) -> float:
     return whole * epochs + (trials - whole) * (first + going_on)
 
 
-EXPECTED: dict[str, ExpectedEpochs] = {"asha": asha, "hyperband": hyperband, "median": median, "none": all_epochs}
+EXPECTED: dict[str, ExpectedEpochs] = {
+    "rungs": rungs,
+    "asha": asha,
+    "hyperband": hyperband,
+    "median": median,
+    "none": all_epochs,
+}
 
 
 def expected_epochs(pruner: str, epochs: int, trials: int) -> float:

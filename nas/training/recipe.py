@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from searchspace.record import Fraction, Rate, Record
 
@@ -12,6 +13,8 @@ LEARNING_RATE = {"muon": 1.0, "sgd": 1.0, "adam": 8e-3}
 KERNEL_STEP = 0.1  # Muon's at a rate of 1 and 128 images a batch, as a share of a kernel's norm
 FINE_TUNING_RATE = {"sgd": 0.05, "adam": 1e-3}
 FINAL_EPOCHS, FINAL_CUTOUT = 100, 0.25
+RUNG_FACTOR = 3  # a rung is so many times longer than the one before, and one in so many networks reaches it
+LEAST_RUNG = 2  # epochs: after one the scores of a small data set are chance
 YOUNGER: dict[str, Any] = {
     "optimizer": "sgd",
     "schedule": "one_cycle",
@@ -19,6 +22,7 @@ YOUNGER: dict[str, Any] = {
     "plateau_patience": 2,
     "frozen_epochs": 0,
     "frozen_factor": 10.0,
+    "rungs": (),
 }
 """Fields that the first studies were stored without, and what those did."""
 
@@ -37,6 +41,9 @@ class Recipe(Record):
 
     `weight_decay` is decoupled (Loshchilov and Hutter 2019): each step multiplies weights of two and more dimensions by
     1 - rate * weight_decay. Crop padding and cutout are shares of the image's side.
+
+    `rungs`: epochs of shorter trainings that come before the one of `epochs`, each from new weights and with a schedule
+    of its own that ends at a rate of zero, so that a search can part with a network after any of them.
 
     Fine-tuning: in the first `frozen_epochs` only the classifier learns, at `frozen_factor` times the rate; then all
     do. Each of the two phases has a schedule of its own.
@@ -59,6 +66,7 @@ class Recipe(Record):
     bfloat16: bool = True
     frozen_epochs: int = Field(default=0, ge=0, le=100_000)
     frozen_factor: Annotated[float, Field(gt=0.0, le=1000.0)] = 10.0
+    rungs: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -68,11 +76,28 @@ class Recipe(Record):
             return given if rate is None else given | {"learning_rate": rate}
         return given
 
+    @field_validator("rungs", mode="before")
+    @classmethod
+    def _from_json(cls, given: Any) -> Any:
+        return tuple(given) if isinstance(given, list) else given
+
     @model_validator(mode="after")
-    def _frozen_within(self) -> Self:
+    def _phases_in_order(self) -> Self:
         if self.frozen_epochs > self.epochs:
             raise ValueError(f"frozen_epochs {self.frozen_epochs} are more than all {self.epochs} epochs")
+        if list(self.schedules) != sorted(set(self.schedules)):
+            raise ValueError(f"rungs grow up to the {self.epochs} epochs of the last training, given {self.rungs}")
         return self
+
+    @property
+    def schedules(self) -> tuple[int, ...]:
+        """The epochs of each complete schedule, those of `rungs` first."""
+        return (*self.rungs, self.epochs)
+
+    @property
+    def rung_ends(self) -> tuple[int, ...]:
+        """The number of the last epoch of each schedule, where epochs are counted through all of them."""
+        return tuple(accumulate(self.schedules))
 
     def peak_rate(self, batch_size: int) -> float:
         """The peak rate for batches of this size, which is below `batch_size` where the data are fewer."""
@@ -110,12 +135,23 @@ class Recipe(Record):
         return self.model_dump(exclude={"epochs"} | same)
 
 
+def rungs_for(epochs: int) -> tuple[int, ...]:
+    """Epochs of the shorter trainings ahead of one of `epochs`: a third, a third of that, down to two epochs.
+
+    10 has 3 before it, 40 has 4 and 13; below 6 there are none. docs/search.md has what was measured.
+    """
+    rungs: list[int] = []
+    while (epochs := epochs // RUNG_FACTOR) >= LEAST_RUNG:
+        rungs.insert(0, epochs)
+    return tuple(rungs)
+
+
 def final_recipe(recipe: Recipe, epochs: int | None = None) -> Recipe:
     """The recipe for a search's winner: as a trial's, but for FINAL_EPOCHS, or `epochs`, and with cutout.
 
     A long training sees every image often, so its augmentation is stronger (DeVries and Taylor 2017).
     """
-    return recipe.model_copy(update={"epochs": epochs or FINAL_EPOCHS, "cutout": FINAL_CUTOUT})
+    return recipe.model_copy(update={"epochs": epochs or FINAL_EPOCHS, "cutout": FINAL_CUTOUT, "rungs": ()})
 
 
 def fine_tuning(recipe: Recipe, learning_rate: float | None = None) -> Recipe:
