@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,7 @@ def search(
             progress=progress,
             weights=weights_folder(store, folder, twin.row.id),
         )
-        return run.search()
+        return replace(run.search(), validation_images=len(data.validation))
 
 
 def objectives_for(text: str, pruner: str) -> Objectives:

@@ -79,14 +79,14 @@ class Finish:
         if not jobs:
             return [], None
         ends = self.run.all(jobs, keep=False)
-        scored = [(end.val_accuracy or 0.0, -place) for place, end in enumerate(ends) if end.status == COMPLETE]
+        scored = _by_accuracy(ends)
         if not scored:
             self.field.left_out[RANDOM] = f"no drawn network could be trained: {ends[0].reason}"
         seconds = sum(end.seconds or 0.0 for end in ends)
         search = RandomSearch(
             len(ends), len(ends) - len(scored), self._trial_recipe.epochs, seconds, self.field.unchecked
         )
-        return [jobs[-max(scored)[1]].contestant] if scored else [], search
+        return [jobs[scored[0]].contestant] if scored else [], search
 
     def _standing(self, who: Contestant, jobs: list[Job], ends: Sequence[ConfirmedTraining]) -> Standing:
         mine = tuple(end for job, end in zip(jobs, ends, strict=True) if job.contestant is who)
@@ -94,7 +94,9 @@ class Finish:
 
     def _foretell(self, jobs: list[Job], trials: list[Job]) -> None:
         """Say what will be trained and how long that takes, before any of it."""
-        drawn = [self._job(one, self._recipe, seed, "") for one in self.field.drawn[:1] for seed in self._seeds]
+        ranked = _by_accuracy([self.run.recorded(job) for job in trials])
+        likely = [trials[(ranked or [0])[0]].contestant] if trials else []
+        drawn = [self._job(one, self._recipe, seed, "") for one in likely for seed in self._seeds]
         planned = [*trials, *jobs, *drawn]
         self.run.plan = planned
         waiting = [job for job in planned if self.run.recorded(job) is None]
@@ -134,3 +136,13 @@ class Finish:
     @property
     def _first_seed(self) -> int:
         return int(self.result.study.settings["seed"])
+
+
+def _by_accuracy(ends: Sequence[ConfirmedTraining | None]) -> list[int]:
+    """The places of the complete trainings, the most accurate first."""
+    scores = {
+        place: end.val_accuracy
+        for place, end in enumerate(ends)
+        if end is not None and end.status == COMPLETE and end.val_accuracy is not None
+    }
+    return sorted(scores, key=lambda place: (-scores[place], place))
