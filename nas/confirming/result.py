@@ -91,7 +91,7 @@ class Confirmation:
     """A study's leaders, trained anew, beside baselines of equal cost: `table()`, `winner`, `sure`.
 
     `macs` is the cost that the baselines were scaled to, the first leader's; `left_out` says of each baseline that is
-    missing why; `missing_tests` counts trainings whose weights are gone, so that they could not be tested.
+    missing why.
     """
 
     study: Study
@@ -105,7 +105,6 @@ class Confirmation:
     baselines: tuple[Standing, ...]
     left_out: Mapping[str, str]
     random_search: RandomSearch | None
-    missing_tests: int = 0
 
     @property
     def standings(self) -> tuple[Standing, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_search import Fake, small_search
 
 import nas
 from nas.confirming.randoms import limits_of
@@ -19,7 +20,6 @@ from searchspace import Architecture, Dimension, SearchSpace, Stage, Task, build
 from searchspace.blocks import Conv
 from searchspace.spaces import SPACES
 from studies import StudyStore
-from tests.nas.search.small_search import Fake, small_search
 
 Score = Callable[[Architecture, int], float]
 TEN = "resnet20,random"
@@ -71,7 +71,7 @@ def width_of(architecture: Architecture) -> int:
 
 def by_width(architecture: Architecture, seed: int) -> float:
     """Wider is better, by more than the seeds differ."""
-    return min(0.99, 0.3 + width_of(architecture) / 100 + seed % 7 / 10_000)
+    return width_of(architecture) / 50 + seed % 7 / 10_000
 
 
 def by_seed(architecture: Architecture, seed: int) -> float:
@@ -85,7 +85,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     SPACES.setdefault(SPACE.name, SPACE)
     folder = tmp_path_factory.mktemp("study")
     fake = Fake(accuracy=lambda architecture: 0.9 - width_of(architecture) / 200)
-    small_search(f"sqlite:///{folder}/nas.db", SPACE, budget=6, evaluate=fake, pruner="none", max_params="30k")
+    settings: dict[str, Any] = {"budget": 6, "evaluate": fake, "pruner": "none", "sampler": "random"}
+    small_search(f"sqlite:///{folder}/nas.db", SPACE, max_params="30k", limit_train=None, **settings)
     return folder
 
 
