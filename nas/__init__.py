@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from nas.bundle import load
+    from nas.confirming.confirmation import confirm
+    from nas.confirming.result import Confirmation
     from nas.errors import BundleError, DataError, NasError, RunError
     from nas.exporting import Export, export_trial
     from nas.foresight.dry_run import forecast
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 # Imported on first use, so that `nas --help` does not wait for torch.
 _HOMES = {
     "nas.bundle": ("load",),
+    "nas.confirming.confirmation": ("confirm",),
+    "nas.confirming.result": ("Confirmation",),
     "nas.foresight.dry_run": ("forecast",),
     "nas.errors": ("BundleError", "DataError", "NasError", "RunError"),
     "nas.exporting": ("Export", "export_trial"),
@@ -52,6 +56,7 @@ _NAMES = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BundleError",
+    "Confirmation",
     "DataError",
     "Export",
     "Family",
@@ -65,6 +70,7 @@ __all__ = [
     "TrainedNetwork",
     "Training",
     "TrialResult",
+    "confirm",
     "export_trial",
     "forecast",
     "from_pretrained",

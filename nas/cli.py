@@ -301,14 +301,36 @@ def train(modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 
 
 @main.command()
+@options(STORAGE, STUDY)
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="How many leaders to train.")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 1000), help="Trainings of each network.")
+@click.option("--epochs", type=click.IntRange(1, 100_000), help="Epochs of each training (default: 100).")
+@click.option(
+    "--baselines",
+    default="resnet20,densenet_bc_100_12,mobilenet_v2,random",
+    show_default=True,
+    metavar="NAMES",
+    help="References scaled to the leaders' cost, random: the best of a few drawn ones; with commas; or none.",
+)
+@click.option("--dataset", help="Where the study's images are now, if they moved.")
+@options(DEVICE, DATA_DIR, IMPORT, JSON)
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def confirm(as_json: bool, modules: tuple[str, ...], quiet: bool, **settings: Any) -> None:
+    """Train a study's leaders long with several seeds, beside baselines of equal cost; the same command resumes."""
+    from nas.commands import confirm as confirm_command
+
+    confirm_command.confirm(as_json=as_json, modules=modules, quiet=quiet, command=command_line(), **settings)
+
+
+@main.command()
 @click.option("--trial", type=click.IntRange(0), help="Trial number (default: the best).")
 @click.option("--out", default="exports/best", show_default=True, help="New folder to write.")
 @click.option(
     "--weights",
-    type=click.Choice(["full", "stored"]),
+    type=click.Choice(["full", "stored", "confirmed"]),
     default="full",
     show_default=True,
-    help="Train anew with the full recipe, or take the search's weights.",
+    help="Train anew with the full recipe, or take the search's weights, or those of the winner of nas confirm.",
 )
 @click.option(
     "--epochs", type=click.IntRange(1, 100_000), help="Epochs of the full recipe (default: 4 times the search's)."

@@ -15,6 +15,9 @@ from safetensors.torch import load as read_tensors
 from torch import Tensor
 
 from nas.bundle import load, require_writable, write_bundle
+from nas.confirming.kept import confirmed_folder
+from nas.confirming.kept import read as read_confirmed
+from nas.confirming.named import confirmation_facts, confirmed_training
 from nas.errors import NasError, RunError
 from nas.model_card import describe
 from nas.quantities import show_duration
@@ -87,8 +90,9 @@ def export_trial(
 
     `weights="full"` trains it anew on the study's training split for `epochs` (default: four times the search's), and
     says first how long that takes; `weights="stored"` takes what the search trained, which it keeps for its best
-    trials. The test split is measured once, on the network that was read back. All that can be refused is refused
-    before the training: a folder that cannot be written, a damaged test image.
+    trials; `weights="confirmed"` takes the winner of `nas.confirm`, of its seeds the best by validation. The test split
+    is measured once, on the network that was read back. All that can be refused is refused before the training: a
+    folder that cannot be written, a damaged test image.
 
     Raises:
         NasError: the folder exists or cannot be made, no weights are stored, the data changed.
@@ -96,6 +100,9 @@ def export_trial(
     """
     folder = Path(out)
     _check_weights(weights, epochs)
+    confirmed = confirmed_training(result, trial) if weights == "confirmed" else None
+    if confirmed is not None:
+        trial = confirmed.trial_number
     chosen = result.best if trial is None else result.trial(trial)
     place = Path(data_dir) if data_dir is not None else default_data_dir()
     target = pick_device(device)
@@ -104,8 +111,13 @@ def export_trial(
     test = data.read_test()
     require_writable(folder)
     recipe = _recipe(chosen, weights, epochs)
-    seed = derive_seed(chosen.evaluation.seed, "export")
+    seed = chosen.evaluation.seed if weights == "stored" else derive_seed(chosen.evaluation.seed, "export")
     state = stored
+    if confirmed is not None:
+        recipe, seed = make_recipe(**confirmed.recipe["training"]), confirmed.seed
+        state = read_confirmed(
+            confirmed_folder(result.store, place, result.study.id), confirmed.id, chosen.architecture
+        )
     if state is None:
         say(_time_needed(chosen, recipe))
         state = plain_state(train_to_the_end(chosen.architecture, data, recipe, seed, stop, progress)[0])
@@ -118,8 +130,9 @@ def export_trial(
             "training": recipe.model_dump(),
             # The folder travels; where the images lay on this machine is nobody's business.
             "data": {**chosen.evaluation.recipe["data"], "dataset": data.name},
-            "seed": chosen.evaluation.seed if weights == "stored" else seed,
-        },
+            "seed": seed,
+        }
+        | ({} if confirmed is None else {"confirmation": confirmation_facts(result, confirmed)}),
     }
     written = write_network(folder, chosen.architecture, state, data, test, **facts)
     try:
@@ -130,10 +143,13 @@ def export_trial(
 
 
 def _check_weights(weights: str, epochs: int | None) -> None:
-    if weights not in ("full", "stored"):
-        raise NasError(f"weights are full (train anew) or stored (as the search left them), given {weights!r}")
-    if weights == "stored" and epochs is not None:
-        raise NasError("stored weights are not trained on: leave out --epochs, or use --weights full")
+    if weights not in ("full", "stored", "confirmed"):
+        raise NasError(
+            f"weights are full (train anew), stored (as the search left them) or confirmed (the winner's of "
+            f"nas confirm), given {weights!r}"
+        )
+    if weights != "full" and epochs is not None:
+        raise NasError(f"{weights} weights are not trained on: leave out --epochs, or use --weights full")
 
 
 def _recipe(trial: TrialResult, weights: str, epochs: int | None) -> Recipe:

@@ -55,12 +55,14 @@ class SearchResult:
     """A study to read: `best`, `trial(17)`, `rank()`, `pareto_front("params")`, `dataframe()`.
 
     `ended` says in a line why the search stopped; `signal` is the number of the signal that ended it, if one did.
+    `validation_images` is what its accuracies were measured on, known where the study was searched and not only opened.
     """
 
     store: StudyStore
     study: Study
     ended: str = ""
     signal: int | None = None
+    validation_images: int | None = None
 
     @property
     def best(self) -> TrialResult:

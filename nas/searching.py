@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from nas.asked import Asked
@@ -118,7 +119,7 @@ def search(
             progress=progress,
             weights=weights_folder(store, asked.folder, twin.row.id),
         )
-        return run.search()
+        return replace(run.search(), validation_images=len(plan.data.validation))
 
 
 def _tell(plan: Plan, progress: Progress, *, trained: bool) -> None:

@@ -1,5 +1,6 @@
 """What was tried: studies, architectures, evaluations, exports and budget, kept in SQL beside Optuna's own tables."""
 
+from studies.confirmations import confirmation_id
 from studies.connect import connect_arguments, database_exists
 from studies.csv_file import write_csv
 from studies.errors import InvalidName, StoreError, StoreUnavailable, StudyMismatch, UnknownStudy, UnknownTrial
@@ -18,6 +19,7 @@ from studies.records import (
     STATUSES,
     TERMINAL_STATUSES,
     TRAINED_STATUSES,
+    ConfirmedTraining,
     Duration,
     Evaluation,
     Slot,
@@ -37,6 +39,7 @@ __all__ = [
     "STATUSES",
     "TERMINAL_STATUSES",
     "TRAINED_STATUSES",
+    "ConfirmedTraining",
     "CostName",
     "Duration",
     "Evaluation",
@@ -53,6 +56,7 @@ __all__ = [
     "all_trials",
     "can_hold",
     "check_name",
+    "confirmation_id",
     "connect_arguments",
     "database_exists",
     "ensure_unique",

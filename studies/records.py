@@ -81,6 +81,41 @@ class Duration:
 
 
 @dataclass(frozen=True)
+class ConfirmedTraining:
+    """One training of a confirmation, with the architecture's JSON and cost; times are UTC, durations seconds.
+
+    `role` is leader, baseline or random; `trial_number` is a leader's. `test_accuracy` is None until the test split was
+    measured, which is done for a winner and what it is compared with alone. `chosen_at` is when this training's weights
+    were last named as the winner's.
+    """
+
+    id: str
+    study_id: str
+    digest: str
+    role: str
+    name: str
+    trial_number: int | None
+    seed: int
+    status: str
+    epochs: int
+    val_accuracy: float | None
+    test_accuracy: float | None
+    seconds: float | None
+    device: str
+    fingerprint: str
+    started_at: datetime
+    ended_at: datetime | None
+    chosen_at: datetime | None
+    reason: str | None
+    recipe: Mapping[str, JSON]
+    versions: Mapping[str, JSON]
+    params: int
+    macs: int
+    activations: int
+    architecture_json: str
+
+
+@dataclass(frozen=True)
 class Slot:
     """One unit of a study's budget as it was when read; `attempt` is the fencing token of a claim."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy import URL, Connection, Engine, select
 
 from studies import evaluations, listing, naming, schema, slots
+from studies.confirmations import Confirmations
 from studies.connect import READ_ONLY, display, make_engine, parse_url, plain_errors, require_file
 from studies.errors import StudyMismatch, unknown_study
 from studies.records import JSON, Duration, Evaluation, Slot, Study
@@ -246,6 +247,11 @@ class StudyStore:
         """The exports of a study, the newest first: trial, path, accuracies, hashes, created."""
         with self.reading() as connection:
             return listing.exports(connection, study_id)
+
+    @property
+    def confirmations(self) -> Confirmations:
+        """The trainings of leaders, and of what they are compared with, by the final recipe."""
+        return Confirmations(self.reading, self._writing)
 
     # Budget slots; what a slot's states mean stands in studies/slots.py
 

@@ -124,6 +124,33 @@ class ExportRow(Base):
     path: Mapped[str] = mapped_column(long_text())
 
 
+class ConfirmationRow(Base):
+    """One training by the final recipe of a study's leader, or of what the leaders are compared with."""
+
+    __tablename__ = "nas_confirmation"
+
+    id: Mapped[str] = mapped_column(String(UUID_LENGTH), primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("nas_study.id"), index=True)
+    digest: Mapped[str] = mapped_column(ForeignKey("nas_architecture.digest"))
+    role: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(255))
+    trial_number: Mapped[int | None]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(String(16))
+    epochs: Mapped[int]
+    val_accuracy: Mapped[float | None] = mapped_column(Double)
+    test_accuracy: Mapped[float | None] = mapped_column(Double)
+    seconds: Mapped[float | None] = mapped_column(Double)
+    device: Mapped[str] = mapped_column(String(255))
+    fingerprint: Mapped[str] = mapped_column(String(255))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    chosen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reason: Mapped[str | None] = mapped_column(long_text())
+    recipe: Mapped[JSON] = mapped_column(JsonText, nullable=False)
+    versions: Mapped[JSON] = mapped_column(JsonText, nullable=False)
+
+
 class SlotRow(Base):
     """One unit of a study's budget; evaluation_id may be attached before the evaluation starts, so it is no key."""
 

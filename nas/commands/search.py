@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nas.commands.telling import cost_line, trial_document
+from nas.confirming.doubt import doubt_about
 from nas.plugins import load_plugins
 from nas.progress import make_progress
 from nas.result import SearchResult, TrialResult
@@ -75,6 +76,9 @@ def _say_best(result: SearchResult, options: str) -> None:
     best = TrialResult(found)
     accuracy = "" if best.val_accuracy is None else f"{best.val_accuracy:.2%} validation accuracy, "
     click.echo(f"best: trial {best.number}, {accuracy}{cost_line(best.cost)}")
+    if (doubt := doubt_about(result)) is not None:
+        say(doubt)
     options = f"--study {word(result.study.name)}{options}"
-    say(f"next: nas show {best.number} {options}")
+    say(f"next: nas confirm {options}")
+    say(f"      nas show {best.number} {options}")
     say(f"      nas export {options}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("study_store_contract")
+pytest.register_assert_rewrite("study_store_contract", "confirmation_contract")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import optuna
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from confirmation_contract import ConfirmationContract
 from sqlalchemy import inspect, text
 from study_records import SETTINGS, architecture, digest_of, evaluated, start
 from study_workers import careless_claim, claim_all, honest_claim, open_store, run_together
@@ -38,7 +39,7 @@ from studies.tables import ArchitectureRow, Base, table
 NAN = float("nan")
 
 
-class StoreContract:
+class StoreContract(ConfirmationContract):
     @pytest.fixture
     def store(self, url: str) -> Iterator[StudyStore]:
         with StudyStore(url) as store:

@@ -1,0 +1,62 @@
+"""The random baseline: networks drawn from the study's space at the leaders' cost, without any search."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import fields
+
+import optuna
+
+from nas.confirming.contestants import TOLERANCE
+from nas.draws import TRIES, Proposal, propose
+from nas.limits import Limits
+from nas.study import close_storage, optuna_storage
+from searchspace import ArchitectureError
+from searchspace.space import SearchSpace, Task
+from studies import Study, StudyStore
+
+DRAWN = 5
+
+
+def draw_near(
+    space: SearchSpace, task: Task, limits: Limits, macs: int, rng: random.Random, count: int = DRAWN
+) -> list[Proposal]:
+    """Up to `count` different networks within the limits and within 15 % of the multiply-adds, evenly drawn.
+
+    Fewer, or none, where `TRIES` draws bring no more.
+    """
+    found: dict[str, Proposal] = {}
+    for _ in range(TRIES):
+        try:
+            drawn = propose(space, task, space.random(rng), found.__contains__)
+        except ArchitectureError:
+            continue
+        if drawn is not None and abs(drawn.cost.macs / macs - 1) <= TOLERANCE and limits.allow(drawn.cost):
+            found[drawn.architecture.digest] = drawn
+            if len(found) == count:
+                break
+    return list(found.values())
+
+
+def limits_of(store: StudyStore, study: Study) -> tuple[Limits, tuple[str, ...]]:
+    """The limits that the newest trial of the study was held to, and the names of those that are not known here.
+
+    They stand beside the trial as Optuna's constraints: each is the cost's share of its limit, less one.
+    """
+    storage = optuna_storage(store)
+    try:
+        trials = optuna.load_study(study_name=study.name, storage=storage).get_trials(deepcopy=False)
+    except KeyError:  # the dashboard deletes studies
+        return Limits(), ("of the deleted Optuna study",)
+    finally:
+        close_storage(storage)
+    for trial in reversed(trials):
+        if trial.constraints and "macs" in trial.user_attrs:
+            known = {field.name.removeprefix("max_") for field in fields(Limits)} & set(trial.user_attrs)
+            found = {
+                f"max_{name}": round(trial.user_attrs[name] / (1 + share))
+                for name, share in trial.constraints.items()
+                if name in known
+            }
+            return Limits(**found), tuple(sorted(set(trial.constraints) - known))
+    return Limits(), ()
