@@ -13,9 +13,7 @@ from nas.trial_cost import Bound
 
 LATENCY = "latency_ms"  # Optuna trial's user attribute: the measured latency of its architecture
 LATENCY_OF = "latency_of"  # likewise: the digest of what was measured, and where
-PATIENCE = (
-    100  # networks that are measured for one decision; a slow one takes a second, and some spaces hold none quick
-)
+PATIENCE = 100  # networks that are measured for one decision: some spaces hold none that is quick
 FAR = 1e6  # what is not measured is farther from the limits than anything that was
 
 

@@ -43,7 +43,8 @@ def measure_latency(
 ) -> Latency:
     """Time forward passes on the network's own device and in the precision that evaluation uses there.
 
-    `input_shape` is (channels, height, width). Once `seconds` are over, `FEWEST` passes are enough. The network's mode is restored.
+    `input_shape` is (channels, height, width). Once `seconds` are over, `FEWEST` passes are enough. The
+    network's mode is restored.
 
     Raises:
         NasError: fewer than two runs, of which there is no spread, or no image.
