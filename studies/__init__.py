@@ -22,6 +22,7 @@ from studies.records import (
     Slot,
     Study,
 )
+from studies.scalings import LearntScaling, Scalings, ScalingTraining
 from studies.store import StudyStore
 
 __all__ = [
@@ -39,6 +40,9 @@ __all__ = [
     "CostName",
     "Evaluation",
     "InvalidName",
+    "LearntScaling",
+    "ScalingTraining",
+    "Scalings",
     "Slot",
     "StoreError",
     "StoreUnavailable",
