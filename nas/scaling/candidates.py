@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from nas.errors import NasError
 from nas.scaling.fitting import Exponents, Quadratic, simplex
-from nas.scaling.learnt import fitted_direction
+from nas.scaling.learnt import FITTED, fitted_direction
 from nas.scaling.records import Scaled
 from nas.scaling.scaleup import MET, scale
 from nas.scaling.start import Start
@@ -96,6 +96,19 @@ def proposed(
     best = max(new, key=lambda each: quadratic.at(each.shares), default=None)
     enough = max(quadratic.at(each.shares) for each in measured)
     return best if best is not None and quadratic.at(best.shares) > enough else None
+
+
+def settled(start: Start, chosen: Candidate) -> Direction:
+    """The direction of the shares that the chosen network has, where that makes the same network; else its own.
+
+    What was measured is the network: `even` may have made one in which depth has a third of the growth and not half.
+    """
+    if chosen.shares == chosen.direction.exponents:
+        return chosen.direction
+    direction = fitted_direction(FITTED, chosen.shares)
+    found = candidate(start, direction)
+    same = isinstance(found, Candidate) and found.digest == chosen.digest
+    return direction if same else chosen.direction
 
 
 def _by_digest(made: Sequence[Candidate]) -> list[list[Candidate]]:

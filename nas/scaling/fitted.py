@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nas.errors import NasError, RunError
 from nas.evaluate import Evaluate
-from nas.scaling.candidates import Candidate, LeftOut, proposed, published_candidates
+from nas.scaling.candidates import Candidate, LeftOut, proposed, published_candidates, settled
 from nas.scaling.fitting import fit_quadratic, needed
 from nas.scaling.ground import Ground, find_ground
 from nas.scaling.learnt import FITTED
@@ -42,7 +42,7 @@ class Measured:
 class ScalingFit:
     """What was measured of one network's directions: the candidates, those left out, the choice and how sure it is.
 
-    `refit` says what became of the quadratic.
+    `direction` is what to scale this network along, `refit` says what became of the quadratic.
     """
 
     start: Architecture
@@ -54,16 +54,11 @@ class ScalingFit:
     left_out: tuple[LeftOut, ...]
     refit: tuple[str, ...]
     verdict: Verdict
+    direction: Direction
 
     @property
     def chosen(self) -> Measured:
         return self.rows[self.verdict.chosen]
-
-    @property
-    def direction(self) -> Direction:
-        """What to scale this network along; named `fitted` where it is none of the published ones."""
-        found = self.chosen.candidate.direction
-        return found if found.name in DIRECTIONS else replace(found, name=FITTED)
 
     @property
     def trainings(self) -> int:
@@ -161,6 +156,7 @@ def fit_on(
     activations = [row.candidate.scaled.cost.activations for row in rows]
     verdict = judge([row.scores for row in rows], activations, len(ground.data.validation))
     start = ground.start
+    direction = settled(start, rows[verdict.chosen].candidate)
     fit = ScalingFit(
         start=start.architecture,
         cost=count_cost(start.architecture),
@@ -171,6 +167,7 @@ def fit_on(
         left_out=tuple(left_out),
         refit=tuple(refit),
         verdict=verdict,
+        direction=direction if direction.name in DIRECTIONS else replace(direction, name=FITTED),
     )
     _keep(ground, fit)
     return fit

@@ -19,7 +19,7 @@ from nas.scaling.records import Scaled
 from nas.scaling.start import Start
 from nas.training.score import Diverged, EpochScore, Stopped
 from searchspace import Architecture, Stage, cost
-from searchspace.blocks import Conv
+from searchspace.blocks import Conv, Pool
 from searchspace.directions import DIRECTIONS, Pixels
 from studies import Scalings, StudyStore
 
@@ -64,7 +64,7 @@ def planted(best: float, noise: float = 0.002) -> Accuracy:
 
 
 def fit(tmp_path: Path, evaluate: Any, what: Architecture | None = None, **settings: Any) -> ScalingFit:
-    given = {"storage": f"sqlite:///{tmp_path}/nas.db", "limit_train": 600, "device": "cpu"}
+    given: dict[str, Any] = {"storage": f"sqlite:///{tmp_path}/nas.db", "limit_train": 600, "device": "cpu"}
     return nas.fit_scaling(what or network(), "digits", evaluate=evaluate, **given | settings)
 
 
@@ -80,11 +80,22 @@ def test_a_planted_direction_is_recovered(tmp_path: Path, best: float) -> None:
 
 
 def test_the_quadratic_proposes_what_no_published_direction_gives(tmp_path: Path) -> None:
-    found = fit(tmp_path, Fake(planted(0.3, noise=0.0003)), seeds=2)
-    assert "fitted" in [row.candidate.name for row in found.rows], found.refit
+    found = fit(tmp_path, Fake(planted(0.6, noise=0.0003)), limit_train=1400)
+    assert found.chosen.candidate.name == "fitted", found.refit
+    assert found.chosen.candidate.digest not in {row.candidate.digest for row in found.rows[:-1]}
     assert found.direction.name == "fitted"
     assert found.verdict.sure
-    assert found.direction.exponents == pytest.approx(found.chosen.candidate.direction.exponents)
+
+
+def test_the_exponents_are_those_of_the_network_that_was_measured(tmp_path: Path) -> None:
+    """`even` asks for half of the growth in depth, and rounding makes it a third."""
+    found = fit(tmp_path, Fake(planted(0.3, noise=0.0003)))
+    assert found.chosen.candidate.name == "even"
+    assert found.chosen.candidate.direction.exponents == pytest.approx((0.5, 0.5, 0))
+    assert found.direction.exponents == pytest.approx(found.chosen.candidate.shares)
+    macs = found.chosen.candidate.scaled.cost.macs
+    again = nas.scale(found.start, max_macs=2 * found.cost.macs, direction=found.direction).best
+    assert (again.cost.macs, again.architecture.digest) == (macs, found.chosen.candidate.digest)
 
 
 def test_of_pure_noise_it_says_that_it_is_not_sure(tmp_path: Path) -> None:
@@ -122,7 +133,8 @@ def test_the_same_call_trains_nothing_again(tmp_path: Path) -> None:
 
 def test_other_epochs_seeds_and_images_are_trained_for_themselves(tmp_path: Path) -> None:
     fit(tmp_path, Fake(planted(0.3)))
-    for settings in ({"epochs": 3}, {"seed": 5}, {"limit_train": 500}):
+    others: tuple[dict[str, Any], ...] = ({"epochs": 3}, {"seed": 5}, {"limit_train": 500})
+    for settings in others:
         fake = Fake(planted(0.3))
         fit(tmp_path, fake, **settings)
         assert fake.trained, settings
@@ -167,7 +179,7 @@ def test_a_second_size_follows_what_was_learnt_without_training(tmp_path: Path) 
     assert {row.law for row in done.laws} >= {*DIRECTIONS, done.direction}
     family = nas.scale_family(found.start, [1, 2], direction="fitted", storage=storage)
     assert family.members[0].architecture.digest == found.chosen.candidate.digest
-    with pytest.raises(NasError, match="no direction was fitted to .* add --fit"):
+    with pytest.raises(NasError, match=r"no direction was fitted to .* add --fit"):
         nas.scale(network(depth=3), max_macs="9M", direction="fitted", storage=storage)
 
 
@@ -175,7 +187,7 @@ def test_small_images_leave_resolution_out_and_larger_ones_do_not(tmp_path: Path
     small = fit(tmp_path, Fake(planted(0.3)))
     assert "nothing is left to grow" in {each.name: each.reason for each in small.left_out}["resolution"]
     grown = fit(tmp_path, Fake(planted(0.3)), resolution_range=(8, 24))
-    assert any(row.candidate.shares[2] > 0.9 for row in grown.rows)
+    assert any(row.candidate.shares[2] > 0.5 for row in grown.rows)
     assert "resolution" not in [each.name for each in grown.left_out]
 
 
@@ -189,7 +201,7 @@ def test_shares_are_those_of_the_network_and_sum_to_one() -> None:
         assert sum(shares) == pytest.approx(1)
         assert min(shares) >= 0
         if name in ("width", "depth"):
-            assert shares[("depth", "width", "resolution").index(name)] > 0.85
+            assert shares[("depth", "width", "resolution").index(name)] > 0.8
 
 
 @pytest.mark.parametrize(
@@ -197,13 +209,19 @@ def test_shares_are_those_of_the_network_and_sum_to_one() -> None:
     [
         ({"seeds": 0}, "1 to 100 seeds, given 0"),
         ({"epochs": 0}, "epochs"),
-        ({"what": network(depth=1).changed(stages=network(depth=1).stages[:1])}, ""),
     ],
 )
 def test_wrong_input_is_refused(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
-    if words:
-        with pytest.raises(NasError, match=words):
-            fit(tmp_path, Fake(planted(0.3)), **settings)
+    with pytest.raises(NasError, match=words):
+        fit(tmp_path, Fake(planted(0.3)), **settings)
+
+
+def test_fewer_than_two_directions_are_refused_with_the_reasons(tmp_path: Path) -> None:
+    """A body that pools has no blocks to repeat, so every direction widens the stem alone."""
+    stem = (Stage(block=Conv(width=16, kernel_size=3)), Stage(block=Conv(width=24, kernel_size=3)))
+    alone = Architecture(channels=1, resolution=8, classes=10, stem=stem, stages=(Stage(block=Pool(), stride=2),))
+    with pytest.raises(NasError, match=r"two directions or more are compared, and 1 can double .* depth: it gives"):
+        fit(tmp_path, Fake(planted(0.3)), alone)
 
 
 def test_without_images_it_says_what_to_give(tmp_path: Path) -> None:
