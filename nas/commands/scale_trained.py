@@ -55,6 +55,10 @@ class Trained:
             raise NasError("--train trains the networks of a family: add --phi 1,2,3, or leave it out")
         if self.fit and settings["direction"] is not None:
             raise NasError("--fit looks for the direction: leave out --direction, or --fit")
+        if self.seeds is not None:
+            from nas.scaling.fitted import require_seeds
+
+            require_seeds(self.seeds)
         if self.asked and settings["classes"] is not None:
             raise NasError("networks that are trained have the classes of their images: leave out --classes")
 

@@ -107,8 +107,7 @@ def fit_scaling(
         NasError: wrong input, or fewer than two directions that double this network.
         RunError: stopped, or all but one network's trainings failed.
     """
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= MOST_SEEDS:
-        raise NasError(f"each network is trained from 1 to {MOST_SEEDS} seeds, given {seeds!r}")
+    require_seeds(seeds)
     ground = find_ground(
         what,
         dataset=dataset,
@@ -122,6 +121,12 @@ def fit_scaling(
         data_dir=data_dir,
     )
     return fit_on(ground, epochs, seeds, evaluate, say, stop)
+
+
+def require_seeds(seeds: int) -> None:
+    """Refuse what is not a number of seeds."""
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= MOST_SEEDS:
+        raise NasError(f"each network is trained from 1 to {MOST_SEEDS} seeds, given {seeds!r}")
 
 
 def fit_on(
