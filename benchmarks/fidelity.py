@@ -23,7 +23,6 @@ import json
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +76,14 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     torch.set_num_threads(1)
     keep_memory()
     data = load_dataset(arguments.images, limit_train=5000, validation_fraction=0.4)
-    once = replace(data, validation=data.validation)
+    known = {row["digest"] for row in rows_of(arguments.out)}
     for number, (choices, proposal) in enumerate(networks(arguments, data)):
         architecture = proposal.architecture
+        if architecture.digest in known:  # measured before an interruption
+            continue
         small = architecture.changed(resolution=data.resolution // 2)
         _, full, full_seconds = trained(architecture, data, LONG, 1)
-        _, again, _ = trained(architecture, once, LONG, 2)
+        _, again, _ = trained(architecture, data, LONG, 2)
         network, rung, rung_seconds = trained(architecture, data, SHORT, 3)
         _, rung16, rung16_seconds = trained(small, data, SHORT, 3)
         line = {
@@ -105,6 +106,10 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             line |= {"warm": warm}
             line["seconds"] |= {"warm": warm_seconds}
         yield line
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def report(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -226,7 +231,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path)
     arguments = parser.parse_args()
     if arguments.report:
-        for line in report([json.loads(line) for line in arguments.report.read_text().splitlines()]):
+        for line in report(rows_of(arguments.report)):
             print(json.dumps(line), flush=True)
         return
     with arguments.out.open("a") as file:

@@ -3,9 +3,9 @@
 from studies.connect import connect_arguments, database_exists
 from studies.csv_file import write_csv
 from studies.errors import InvalidName, StoreError, StoreUnavailable, StudyMismatch, UnknownStudy, UnknownTrial
-from studies.foreign_tables import can_hold, ensure_unique
+from studies.foreign_tables import can_hold, ensure_unique, noted_of_trials
 from studies.naming import check_name
-from studies.ranking import CostName, all_trials, leaderboard, pareto_front
+from studies.ranking import CostName, all_curves, all_trials, leaderboard, pareto_front
 from studies.records import (
     CLAIMED,
     COMPLETE,
@@ -18,6 +18,7 @@ from studies.records import (
     STATUSES,
     TERMINAL_STATUSES,
     TRAINED_STATUSES,
+    Duration,
     Evaluation,
     Slot,
     Study,
@@ -38,6 +39,7 @@ __all__ = [
     "TERMINAL_STATUSES",
     "TRAINED_STATUSES",
     "CostName",
+    "Duration",
     "Evaluation",
     "InvalidName",
     "LearntScaling",
@@ -51,6 +53,7 @@ __all__ = [
     "StudyStore",
     "UnknownStudy",
     "UnknownTrial",
+    "all_curves",
     "all_trials",
     "can_hold",
     "check_name",
@@ -58,6 +61,7 @@ __all__ = [
     "database_exists",
     "ensure_unique",
     "leaderboard",
+    "noted_of_trials",
     "pareto_front",
     "write_csv",
 ]

@@ -52,6 +52,7 @@ class Evaluation:
     batch_size: int
     seconds: float | None
     images_per_second: float | None
+    latency_ms: float | None
     seed: int
     device: str
     fingerprint: str
@@ -65,6 +66,18 @@ class Evaluation:
     versions: Mapping[str, JSON]
     architecture_json: str
     base_architecture_json: str | None
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long an evaluation took: its cost, epochs, seconds in all, and those of its fastest epoch."""
+
+    params: int
+    macs: int
+    activations: int
+    epochs: int
+    seconds: float
+    epoch_seconds: float
 
 
 @dataclass(frozen=True)

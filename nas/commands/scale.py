@@ -11,6 +11,7 @@ from nas.commands.scale_tables import family_document, print_family, print_scali
 from nas.commands.scale_trained import Trained, fit_document, print_fit
 from nas.errors import NasError
 from nas.files import write_new
+from nas.limits import LIMITS
 from nas.plugins import load_plugins
 from nas.scaling.learnt import FITTED
 from nas.scaling.records import Family
@@ -21,8 +22,6 @@ from searchspace import Architecture
 
 if TYPE_CHECKING:
     from nas.scaling.ground import Ground
-
-LIMITS = ("max_params", "max_macs", "max_activations", "max_memory", "max_latency")
 
 
 def scale(

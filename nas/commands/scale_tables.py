@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from nas.limits import show_amount
 from nas.quantities import show_count
-from nas.scaling.limits import show_amount
 from nas.scaling.records import Family, FamilyMember, Scaled, Scaling
 from searchspace import Architecture
 from searchspace.directions import Pixels

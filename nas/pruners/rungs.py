@@ -1,7 +1,9 @@
-"""Who goes on from a rung: the best share of all trials that came to its end, so far."""
+"""Which trials go on from a rung: the best of those that passed it so far, by one objective or by several."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,23 +11,36 @@ from numpy.typing import NDArray
 from optuna import Study
 from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from nas.errors import NasError
 from nas.training.recipe import RUNG_FACTOR
+
+Floats = NDArray[np.float64]
 
 
 class RungPruner(BasePruner):
-    """Asynchronous successive halving (Li et al. 2020) over trainings that are complete at each rung.
+    """Asynchronous successive halving (Li et al. 2020) with rungs at given steps; for a study of one objective.
 
-    `rungs` are the steps at which a schedule ends and a longer one would begin. A trial whose last step is one of them
-    is pruned unless it is among the best `1 / factor` of the trials that have passed that step so far, or the best. At
-    other steps, and where a value is NaN, nothing is decided: that is the caller's or Optuna's.
+    A trial whose last step is one of `rungs` goes on if it is among the best 1/factor, or the best one, of all trials
+    that reported a value at that step so far. At other steps it always goes on. Unlike in Optuna's
+    SuccessiveHalvingPruner a value counts as it was reported at the rung, so that each rung may end a learning rate
+    schedule of its own, and a trial is not pruned between rungs. Of equal values the earlier trial's is the better.
+
+    Args:
+        rungs: steps at the end of which a trial is judged.
+        factor: one in so many goes on.
+
+    Raises:
+        NasError: a rung is below 1 or they do not rise, or the factor is below 2.
     """
 
     def __init__(self, rungs: Sequence[int], factor: int = RUNG_FACTOR) -> None:
-        if factor < 2 or list(rungs) != sorted(set(rungs)):
-            raise ValueError(f"rungs are rising steps and the factor is 2 or more, given {rungs} and {factor}")
-        self._rungs, self._factor = tuple(rungs), factor
+        if any(rung < 1 for rung in rungs) or any(later <= rung for rung, later in itertools.pairwise(rungs)):
+            raise NasError(f"rungs {tuple(rungs)} are not usable: give rising steps of at least 1, such as (3, 13)")
+        if factor < 2:
+            raise NasError(f"factor {factor} would prune nothing: give at least 2")
+        self._rungs, self._factor = frozenset(rungs), factor
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         step = trial.last_step
@@ -35,52 +50,73 @@ class RungPruner(BasePruner):
         peers = [
             other
             for other in study.get_trials(deepcopy=False)
-            if step in other.intermediate_values and other.state != TrialState.FAIL and other.number != trial.number
+            if other.number != trial.number and step in other.intermediate_values
         ]
-        values = [(sign * peer.intermediate_values[step],) for peer in [*peers, trial]]
-        return not promoted(values, len(peers), self._factor)
+        passed = sorted([*peers, trial], key=lambda other: other.number)
+        values = [(sign * other.intermediate_values[step],) for other in passed]
+        return not promoted(values, passed.index(trial), self._factor)
 
 
 def promoted(values: Sequence[tuple[float, ...]], own: int, factor: int = RUNG_FACTOR) -> bool:
-    """Whether `values[own]` is among the best `1 / factor` of all, at least one of which goes on; larger is better.
+    """Whether the trial at index `own` is among the best 1/factor, or the best one, of all that passed a rung.
 
-    Several values: Pareto fronts one after the other, and inside a front each time the one farthest from those chosen
-    before (EpsNet, Schmucker et al. 2021), so that the whole front survives and not its middle alone. The best by the
-    first value is chosen first.
+    With several objectives the best are those of `order`, so that what is kept reaches from one end of the Pareto
+    front to the other: a small cheap network is kept however far behind the large ones its accuracy is.
+
+    Args:
+        values: for each trial its objectives, all of them to be maximised, in the order of the trials.
+        own: index of the trial in question. One with a value that is not a number is never promoted.
+        factor: one in so many goes on.
     """
-    count = max(1, len(values) // factor)
-    if len(values[own]) == 1:
-        return sum(value > values[own] for value in values) < count
-    chosen: list[int] = []
-    for front in fronts(np.array(values, dtype=float)):
-        chosen += spread_out(np.array(values, dtype=float), front)
-        if len(chosen) >= count:
-            break
-    return own in chosen[:count]
+    if any(math.isnan(value) for value in values[own]):
+        return False
+    kept = max(1, len(values) // factor)
+    return own in order(values, kept)
 
 
-def fronts(values: NDArray[np.float64]) -> list[list[int]]:
-    """Rows by Pareto front, the one that no other row beats first."""
-    no_worse = (values[:, None] >= values[None]).all(2)
-    beats = no_worse & ~no_worse.T
-    left, found = np.ones(len(values), dtype=bool), []
-    while left.any():
-        front = left & ~beats[left].any(0)
-        found.append([int(index) for index in np.flatnonzero(front)])
-        left &= ~front
+def order(values: Sequence[tuple[float, ...]], count: int) -> list[int]:
+    """Indexes of the best `count` (or all) of `values`, best first.
+
+    One Pareto front after the other (non-dominated sorting); in a front the one of the best first objective, then
+    always the one farthest from all before it: EpsNet (Schmucker et al. 2021). Distances are between ranks, so that
+    neither units nor logarithms of an objective change the order. Of equal ones the earlier comes first. With one
+    objective that is the plain order of its values.
+    """
+    ranks = _ranks(np.nan_to_num(np.array(values, dtype=float), nan=-np.inf, posinf=np.inf, neginf=-np.inf))
+    if ranks.shape[1] == 1:
+        return [int(index) for index in np.argsort(-ranks[:, 0], kind="stable")[:count]]
+    left, found = np.arange(len(ranks)), list[int]()
+    while len(found) < count and len(left) > 0:
+        front = left[_front(ranks[left])]
+        found += [int(front[place]) for place in _spread(ranks[front], count - len(found))]
+        left = np.setdiff1d(left, front)
     return found
 
 
-def spread_out(values: NDArray[np.float64], front: Sequence[int]) -> list[int]:
-    """A front's rows, the best by the first value first, then always the one farthest from those before.
+def _ranks(values: Floats) -> Floats:
+    """Each column's places in rising order, scaled to 0..1; equal values share a place."""
+    columns = [np.unique(column, return_inverse=True)[1] / max(1, len(column) - 1) for column in values.T]
+    return np.stack(columns, axis=1)
 
-    Distances are those of places in the ranking of each value: costs differ by orders of magnitude.
-    """
-    places = values.argsort(0, kind="stable").argsort(0, kind="stable")[list(front)] / max(1, len(values) - 1)
-    order = [int(places[:, 0].argmax())]
-    nearest = np.abs(places - places[order[0]]).sum(1)
-    while len(order) < len(front):
-        nearest[order] = -1.0
-        order.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, np.abs(places - places[order[-1]]).sum(1))
-    return [front[index] for index in order]
+
+def _front(ranks: Floats) -> NDArray[np.int64]:
+    """Rising indexes of those that no other one dominates."""
+    front = list[int]()
+    # Whoever dominates a row comes before it in this order.
+    for index in np.lexsort(-ranks.T[::-1]):
+        better = ranks[front] >= ranks[index]
+        if not (better.all(axis=1) & (ranks[front] > ranks[index]).any(axis=1)).any():
+            front.append(int(index))
+    return np.array(sorted(front))
+
+
+def _spread(ranks: Floats, count: int) -> list[int]:
+    """Of rows of one front at most `count`, each the farthest from those before it."""
+    chosen = [int(np.argmax(ranks[:, 0]))]
+    distance = np.linalg.norm(ranks - ranks[chosen[0]], axis=1)
+    distance[chosen[0]] = -1
+    while len(chosen) < min(count, len(ranks)):
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, np.linalg.norm(ranks - ranks[chosen[-1]], axis=1))
+        distance[chosen] = -1
+    return chosen

@@ -18,6 +18,7 @@ from nas.samplers.children import Conditions, child
 from nas.samplers.encoding import Params
 from nas.samplers.history import History, Result, distributions, key
 from nas.samplers.ranking import Scores, by_score, by_surrogate
+from nas.samplers.scalarised import draw_weights
 from nas.samplers.surrogate import GaussianProcess, Surrogate
 from nas.samplers.view import view
 
@@ -30,7 +31,8 @@ class Settings:
     random_share, tpe_share: of the later suggestions.
     population: the last results that may be parents (Real et al. 2019).
     tournament: results of it among which the best becomes the parent.
-    children: of so many, each of a tournament of its own, the surrogate or a score chooses.
+    children: of so many, each of a tournament of its own, the surrogate chooses.
+    scored_children: of so many a free score does, which costs a tenth of a second or more for each network.
     again: chance that a child is changed once more, and again, where a surrogate ranks; without one it is one change.
     memory: results that the surrogate is fitted to, the best and the last.
     """
@@ -41,6 +43,7 @@ class Settings:
     population: int = 30
     tournament: int = 5
     children: int = 400
+    scored_children: int = 4
     again: float = 0.5
     memory: int = 128
 
@@ -53,8 +56,8 @@ class EvolutionSampler(BaseSampler):
     the best of those free scores that rank them well enough; else any. Parameters that were tried are not suggested
     again. A share of the suggestions is TPE's, another one random.
 
-    Any space: categorical, int, float, conditional. What a pruned trial came to is told from its rank among those that
-    passed its last step (`History`). With several objectives it is TPE.
+    Any space: categorical, int, float, conditional. What a pruned trial would have come to is told from those that went
+    on (`comparable`). Several objectives are one score for each suggestion, by weights of its own (Knowles 2006).
 
     Args:
         seed: of all random draws. Equal seeds and trials give equal suggestions.
@@ -92,10 +95,10 @@ class EvolutionSampler(BaseSampler):
         if not search_space:
             return {}
         settings, chance = self._settings, self._rng.random()
-        if len(study.directions) > 1:
-            return self._of_tpe(study, trial, search_space)
-        history = History.of(study, trial.number)
-        if len(history.results) < settings.startup or chance < settings.random_share:
+        objectives = len(study.directions)
+        weights = draw_weights(objectives, self._rng) if objectives > 1 else None
+        history = History.of(study, trial.number, weights)
+        if len(history.results) < max(1, settings.startup) or chance < settings.random_share:
             return {}
         if chance < settings.random_share + settings.tpe_share:
             return self._of_tpe(study, trial, search_space)
@@ -116,13 +119,14 @@ class EvolutionSampler(BaseSampler):
 
     def _evolved(self, history: History, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
         memory = history.newest_and_best(self._settings.memory)
-        ranking = None
+        ranking, again, count = None, 0.0, self._settings.children
         if self._surrogate is not None:
             ranking = by_surrogate(self._surrogate, memory, history.pending, space)
-        again = self._settings.again if ranking else 0.0
-        if ranking is None and self._scores is not None:
-            ranking = by_score(self._scores, memory)
-        offspring = self._offspring(history, Conditions([result.params for result in memory]), space, again)
+        if ranking is not None:
+            again = self._settings.again
+        elif self._scores is not None:
+            ranking, count = by_score(self._scores, memory), self._settings.scored_children
+        offspring = self._offspring(history, Conditions([result.params for result in memory]), space, again, count)
         if not offspring:
             return {}
         children = [params for _, params in offspring]
@@ -133,9 +137,9 @@ class EvolutionSampler(BaseSampler):
         return {name: value for name, value in {**parent, **params}.items() if name in space}
 
     def _offspring(
-        self, history: History, conditions: Conditions, space: Mapping[str, BaseDistribution], again: float
+        self, history: History, conditions: Conditions, space: Mapping[str, BaseDistribution], again: float, count: int
     ) -> list[tuple[Params, Params]]:
-        """Parents and children that differ from each other and from all that was tried."""
+        """At most `count` parents and children that differ from each other and from all that was tried."""
         population = history.results[-self._settings.population :]
         found: dict[int, tuple[Params, Params]] = {}
         for _ in range(self._settings.children):
@@ -145,6 +149,8 @@ class EvolutionSampler(BaseSampler):
                 given = child(given, space, conditions, self._rng)
             if given is not None and (name := key(given)) not in history.tried:
                 found.setdefault(name, (parent, given))
+            if len(found) == count:
+                break
         return list(found.values())
 
     def _parent(self, population: Sequence[Result]) -> Params:

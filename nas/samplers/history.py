@@ -13,7 +13,11 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.samplers.encoding import Params
+from nas.samplers.curves import FINAL, Curve, comparable
+from nas.samplers.encoding import Floats, Params
+from nas.samplers.scalarised import scalarised
+
+RUNGS = "rungs"  # user attribute: values of the first objective by step, {"3": 0.61, "13": 0.74}
 
 
 class Result(NamedTuple):
@@ -33,15 +37,21 @@ class History:
     tried: frozenset[int]
 
     @classmethod
-    def of(cls, study: Study, but: int) -> History:
+    def of(cls, study: Study, but: int, weights: Floats | None = None) -> History:
         """Of all trials except the one of number `but`.
 
-        A trial over a constraint has no result: the limits, not its quality, spoke against it.
+        A trial over a constraint has no result: the limits, not its quality, spoke against it. One that was pruned
+        counts as what it would have come to (`comparable`), by the values it reported, or by its user attribute
+        `rungs`: a study of several objectives takes no reports.
+
+        Args:
+            weights: of the objectives where there are several, whose score is then that of `scalarised`. A pruned
+                trial's first objective is told from its `rungs`; the others are its user attributes of their names,
+                without which it has no result.
         """
-        sign = -1.0 if study.direction == StudyDirection.MINIMIZE else 1.0
         trials = [trial for trial in study.get_trials(deepcopy=False) if trial.params and trial.number != but]
         return cls(
-            tuple(_results(trials, sign)),
+            tuple(_results(study, trials, weights)),
             tuple(trial.params for trial in trials if trial.state == TrialState.RUNNING),
             frozenset([key(trial.params) for trial in trials]),
         )
@@ -73,47 +83,53 @@ def distributions(study: Study) -> dict[str, BaseDistribution]:
     return {name: found[name] for name in sorted(found) if not found[name].single()}
 
 
-def _results(trials: Sequence[FrozenTrial], sign: float) -> list[Result]:
-    feasible = [trial for trial in trials if not trial.system_attrs or _feasible(trial)]
-    peers = _Peers([trial for trial in feasible if trial.state == TrialState.COMPLETE], sign)
-    results = []
-    for trial in feasible:
-        if trial.state == TrialState.COMPLETE:
-            results.append(Result(trial.params, sign * trial.values[0], trial.user_attrs))
-        elif trial.state == TrialState.PRUNED and trial.intermediate_values:
-            step, value = max(trial.intermediate_values.items())
-            if math.isfinite(value):
-                results.append(Result(trial.params, peers.outlook(step, sign * value), trial.user_attrs))
-    return results
+_TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def _results(study: Study, trials: Sequence[FrozenTrial], weights: Floats | None) -> list[Result]:
+    minimised = np.array([direction == StudyDirection.MINIMIZE for direction in study.directions])
+    sign, others = (-1.0 if minimised[0] else 1.0), (study.metric_names or [])[1:]
+    found: list[tuple[FrozenTrial, Curve, list[float]]] = []
+    for trial in trials:
+        if trial.state in _TOLD and (not trial.system_attrs or _feasible(trial)):
+            curve, costs = _curve(trial, sign), _costs(trial, others)
+            if curve and len(costs) == len(minimised) - 1:
+                found.append((trial, curve, costs))
+    scores = comparable([curve for _, curve, _ in found])
+    known = np.flatnonzero(np.isfinite(scores))
+    if weights is not None and len(known) > 0:
+        values = np.column_stack([sign * scores, [costs for *_, costs in found]])[known]
+        scores[known] = scalarised(values, minimised, weights)
+    return [Result(found[index][0].params, float(scores[index]), found[index][0].user_attrs) for index in known]
+
+
+def _curve(trial: FrozenTrial, sign: float) -> Curve:
+    """The first objective's finite values by step; empty for a trial that says nothing.
+
+    A pruned trial whose last value is not a number says nothing, whatever it had before.
+    """
+    reported = trial.intermediate_values or _of_attribute(trial.user_attrs.get(RUNGS))
+    curve: dict[float, float] = {step: sign * value for step, value in reported.items()}
+    if trial.state == TrialState.COMPLETE:
+        curve[FINAL] = sign * trial.values[0]
+    if not curve or not math.isfinite(curve[max(curve)]):
+        return {}
+    return {step: value for step, value in curve.items() if math.isfinite(value)}
+
+
+def _of_attribute(rungs: Any) -> dict[int, float]:
+    """Of {"3": 0.61, "13": 0.74}; anything else may be somebody's attribute of the same name, and is nothing."""
+    try:
+        return {int(step): float(value) for step, value in rungs.items()}
+    except (AttributeError, TypeError, ValueError):
+        return {}
+
+
+def _costs(trial: FrozenTrial, names: Sequence[str]) -> list[float]:
+    """The finite values of the objectives after the first: a pruned trial's are its attributes of their names."""
+    costs = trial.values[1:] if trial.state == TrialState.COMPLETE else [trial.user_attrs.get(name) for name in names]
+    return [float(cost) for cost in costs if isinstance(cost, int | float) and math.isfinite(cost)]
 
 
 def _feasible(trial: FrozenTrial) -> bool:
     return all(value <= 0 for value in trial.constraints.values())
-
-
-class _Peers:
-    """Complete trials, and what a value at some step would have come to among them."""
-
-    def __init__(self, complete: Sequence[FrozenTrial], sign: float) -> None:
-        self._complete, self._sign = complete, sign
-        self._at: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-
-    def outlook(self, step: int, value: float) -> float:
-        """The final value of that rank among its peers which `value` has among their values at the same step.
-
-        A pruned trial's last value must not be compared with final ones: it comes from a shorter training. Its rank
-        among those that passed the same step is what is known. It is the worst final value where none passed it.
-        """
-        if step not in self._at:
-            pairs = [
-                (self._sign * trial.intermediate_values[step], self._sign * trial.value)
-                for trial in self._complete
-                if trial.value is not None and math.isfinite(trial.intermediate_values.get(step, math.nan))
-            ]
-            values = np.array(pairs, dtype=float).reshape(-1, 2)
-            self._at[step] = (np.sort(values[:, 0]), np.sort(values[:, 1]))
-        early, final = self._at[step]
-        if len(early) > 0:
-            return float(final[max(0, int(np.searchsorted(early, value)) - 1)])
-        finals = [self._sign * trial.value for trial in self._complete if trial.value is not None]
-        return min(finals) if finals else value

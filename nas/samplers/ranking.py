@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -40,22 +41,32 @@ def by_surrogate(
     return lambda children: expected_improvement(*model.predict(encoding.rows(children)), best)
 
 
-def by_score(scores: Scores, results: Sequence[Result]) -> Ranking | None:
-    """The free score that ranks the better half of the results best, either way round; None if none does well enough.
+def by_score(scores: Scores, results: Sequence[Result]) -> Ranking:
+    """By the free score that ranks the better half of the results best, either way round; all alike if none does well.
 
     Only the better half counts: a score that knows bad networks from good ones may still mislead among good ones.
+    The first child is scored to learn the names, the others only if one of these has proven itself. A child without
+    that score is the last choice.
     """
-    if not results:
-        return None
-    middle = float(np.median([result.score for result in results]))
+
+    def worth(children: Sequence[Params]) -> Floats:
+        first = scores(children[0])
+        strength, name, sign = max(_proofs(first, results), default=(0.0, "", 1.0))
+        if not strength:
+            return np.zeros(len(children))
+        values = [given.get(name, math.nan) for given in (first, *map(scores, children[1:]))]
+        return np.nan_to_num(sign * np.array(values, dtype=float), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+
+    return worth
+
+
+def _proofs(names: Iterable[str], results: Sequence[Result]) -> list[tuple[float, str, float]]:
+    """How well each score ranks the better half of the results that have it: strength, name, and which way round."""
     proofs: list[tuple[float, str, float]] = []
-    for name in scores(results[-1].params):
-        known = [
-            (float(result.user_attrs[name]), result.score)
-            for result in results
-            if result.score >= middle and name in result.user_attrs
-        ]
-        scored, values = np.array(known, dtype=float).reshape(-1, 2).T
+    middle = float(np.median([result.score for result in results]))
+    for name in names:
+        known = [(result.user_attrs.get(name), result.score) for result in results if result.score >= middle]
+        pairs = [pair for pair in known if isinstance(pair[0], int | float) and math.isfinite(pair[0])]
+        scored, values = np.array(pairs, dtype=float).reshape(-1, 2).T
         proofs += [(proven(sign * scored, values), name, sign) for sign in (1.0, -1.0)]
-    strength, name, sign = max(proofs, default=(0.0, "", 1.0))
-    return (lambda children: sign * np.array([scores(params)[name] for params in children])) if strength else None
+    return proofs

@@ -13,10 +13,9 @@ from nas.exporting import data_of
 from nas.result import TrialResult, open_study
 from nas.scaling.short import Say, ShortTrainings
 from nas.scaling.start import Start, find_start
-from nas.searching import make_recipe
 from nas.training.data import Dataset, default_data_dir, load_dataset
 from nas.training.device import describe_device, pick_device
-from nas.training.recipe import YOUNGER, Recipe
+from nas.training.recipe import YOUNGER, Recipe, make_recipe
 from nas.training.timing import time_training
 from nas.training.trial import train_architecture
 from searchspace import Architecture, Cost

@@ -8,6 +8,7 @@ import random
 import statistics
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,8 @@ from nas.samplers.children import Conditions, change, child, draw
 from nas.samplers.encoding import Encoding, Floats, number, unit
 from nas.samplers.evolution import EvolutionSampler, Settings
 from nas.samplers.gate import expected_improvement, proven, winsorised
-from nas.samplers.history import History
+from nas.samplers.history import History, Result
+from nas.samplers.ranking import by_score
 from nas.samplers.surrogate import GaussianProcess, Kernel, _surprise
 from searchspace.spaces import find_space
 
@@ -268,27 +270,25 @@ def test_children_take_up_and_drop_what_depends_on_the_change() -> None:
         assert ("kernel" in given) == (given["family"] == "conv")
 
 
-def pruned(study: optuna.Study, value: float, step: int, final: float | None) -> None:
-    study.add_trial(
-        create_trial(
-            state=TrialState.PRUNED if final is None else TrialState.COMPLETE,
-            value=final,
-            params={"a": len(study.trials) / 100},
-            distributions={"a": FloatDistribution(0, 1)},
-            intermediate_values={step: value},
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_a_pruned_trial_counts_as_what_it_would_have_come_to(direction: Literal["maximize", "minimize"]) -> None:
+    """An unfinished 0.7 may be better than a finished 0.9; NaN says nothing."""
+    sign = 1 if direction == "maximize" else -1
+    study = optuna.create_study(direction=direction)
+    for early, final in ((0.2, 0.7), (0.3, 0.75), (0.4, 0.8), (0.5, 0.85), (0.6, 0.9), (0.7, None), (math.nan, None)):
+        study.add_trial(
+            create_trial(
+                state=TrialState.PRUNED if final is None else TrialState.COMPLETE,
+                value=None if final is None else sign * final,
+                params={"a": len(study.trials) / 100},
+                distributions={"a": FloatDistribution(0, 1)},
+                intermediate_values={1: sign * early},
+            )
         )
-    )
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_a_pruned_trial_is_placed_among_those_that_passed_its_last_step(sign: int) -> None:
-    """An unfinished 0.5 may be better than a finished 0.9."""
-    study = optuna.create_study(direction="maximize" if sign == 1 else "minimize")
-    for early, final in ((0.2, 0.7), (0.3, 0.8), (0.4, 0.9)):
-        pruned(study, sign * early, 1, sign * final)
-    for value, step in ((0.5, 1), (0.35, 1), (0.1, 1), (0.6, 2), (math.nan, 1)):
-        pruned(study, sign * value, step, None)
-    assert [result.score for result in History.of(study, -1).results] == [0.7, 0.8, 0.9, 0.9, 0.8, 0.7, 0.7]
+    scores = [result.score for result in History.of(study, -1).results]
+    assert scores[:5] == pytest.approx([0.7, 0.75, 0.8, 0.85, 0.9])
+    assert 0.86 < scores[5] < 0.96
+    assert len(scores) == 6
 
 
 def test_a_trial_over_a_limit_says_nothing_of_quality() -> None:
@@ -325,12 +325,32 @@ def test_a_score_ranks_children_if_it_ranks_results_and_a_misleading_one_does_no
     assert mean_of(scores=lambda params: {"noise": -right(params)}) == pytest.approx(blind, abs=0.5)
 
 
-def test_several_objectives_are_left_to_tpe() -> None:
-    study = optuna.create_study(directions=["maximize", "minimize"])
-    for seed in range(25):
-        trial = ask(study, "evolution", seed)
-        study.tell(trial, (mixed(trial), trial.params["width"]))
-    assert len(study.best_trials) >= 1
+def test_a_score_is_asked_of_a_few_children_and_of_one_where_it_has_proven_nothing() -> None:
+    """A score takes as long as some steps of training."""
+    study = optuna.create_study(direction="maximize")
+    for trial in search(onemax, "random", 40).trials:
+        attributes = {"known": trial.value, "noise": random.Random(trial.number).random()}
+        study.add_trial(
+            create_trial(
+                params=trial.params, distributions=trial.distributions, value=trial.value, user_attrs=attributes
+            )
+        )
+    asked: list[str] = []
+
+    def score(name: str, params: Mapping[str, Any]) -> dict[str, float]:
+        asked.append(name)
+        return {name: float(params["c0"])}
+
+    for name in ("known", "noise", "new"):
+        suggestions(study, 10, surrogate=None, settings=ALONE, scores=partial(score, name))
+    assert [asked.count(name) for name in ("known", "noise", "new")] == [10 * ALONE.scored_children, 10, 10]
+
+
+def test_a_child_without_a_score_is_the_last_choice() -> None:
+    """A network that cannot be built has none; Optuna keeps None of what was NaN."""
+    results = [Result({"a": index}, float(index), {"size": None if index == 3 else index}) for index in range(20)]
+    ranking = by_score(lambda params: {"size": params["a"]} if params["a"] < 50 else {}, results)
+    assert np.argsort(ranking([{"a": 7}, {"a": math.nan}, {"a": 90}, {"a": 30}]))[-2:].tolist() == [0, 3]
 
 
 # Its parts

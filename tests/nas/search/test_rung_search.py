@@ -13,7 +13,6 @@ from small_search import TWINS, Fake, accuracy_of, assert_settled, optuna_study,
 
 from nas.errors import NasError
 from nas.objectives import Objectives
-from nas.pruners.rungs import RungPruner, promoted
 from nas.samplers import SAMPLERS
 from nas.study import RUNGS
 from nas.training.data import load_dataset
@@ -141,40 +140,6 @@ def test_small_networks_survive_beside_accurate_ones(storage: str) -> None:
     small = frame["params"] < frame["params"].median()
     assert (frame[small & (frame["trial"] > 10)]["status"] == "COMPLETE").any()
     assert (frame[~small & (frame["trial"] > 10)]["status"] == "COMPLETE").any()
-
-
-def test_of_a_front_its_ends_go_on_first() -> None:
-    line = [(place / 10, -place / 10) for place in range(11)]
-    chosen = [own for own in range(11) if promoted(line, own)]
-    assert chosen == [0, 5, 10]
-    beaten = [*line, (0.45, -0.55), (0.0, -0.9)]
-    assert not promoted(beaten, 11)
-    assert not promoted(beaten, 12)
-
-
-def test_one_value_goes_by_rank_and_the_best_always_goes_on() -> None:
-    values = [(value,) for value in (0.1, 0.9, 0.5, 0.7, 0.3, 0.2, 0.8)]
-    assert [own for own in range(7) if promoted(values, own)] == [1, 6]
-    assert promoted(values[:1], 0)
-    assert not promoted(values[:2], 0)
-
-
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_the_pruner_serves_anybodys_study(direction: str) -> None:
-    study = optuna.create_study(direction=direction, pruner=RungPruner([2, 6]))
-    sign = 1 if direction == "maximize" else -1
-    went_on = []
-    for value in (0.5, 0.6, 0.4, 0.7, 0.55, 0.9):
-        trial = study.ask()
-        trial.report(-sign, 1)
-        assert not trial.should_prune(), "step 1 is no rung"
-        trial.report(sign * value, 2)
-        went_on.append(not trial.should_prune())
-        if went_on[-1]:
-            study.tell(trial, sign * value)
-        else:
-            study.tell(trial, state=TrialState.PRUNED)
-    assert went_on == [True, True, False, True, False, True]
 
 
 @pytest.mark.parametrize(
