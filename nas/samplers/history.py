@@ -92,7 +92,7 @@ def _results(study: Study, trials: Sequence[FrozenTrial], weights: Floats | None
     found: list[tuple[FrozenTrial, Curve, list[float]]] = []
     for trial in trials:
         if trial.state in _TOLD and (not trial.system_attrs or _feasible(trial)):
-            curve, costs = _curve(trial, sign), _costs(trial, others)
+            curve, costs = _curve(trial, sign), _costs(trial, others) if len(minimised) > 1 else []
             if curve and len(costs) == len(minimised) - 1:
                 found.append((trial, curve, costs))
     scores = comparable([curve for _, curve, _ in found])
@@ -109,19 +109,20 @@ def _curve(trial: FrozenTrial, sign: float) -> Curve:
     A pruned trial whose last value is not a number says nothing, whatever it had before.
     """
     reported = trial.intermediate_values or _of_attribute(trial.user_attrs.get(RUNGS))
-    curve: dict[float, float] = {step: sign * value for step, value in reported.items()}
+    curve: dict[float, float] = {step: sign * value for step, value in reported.items() if math.isfinite(value)}
     if trial.state == TrialState.COMPLETE:
         curve[FINAL] = sign * trial.values[0]
-    if not curve or not math.isfinite(curve[max(curve)]):
-        return {}
-    return {step: value for step, value in curve.items() if math.isfinite(value)}
+        return curve if math.isfinite(curve[FINAL]) else {}
+    return curve if curve and max(curve) == max(reported) else {}
 
 
 def _of_attribute(rungs: Any) -> dict[int, float]:
     """Of {"3": 0.61, "13": 0.74}; anything else may be somebody's attribute of the same name, and is nothing."""
+    if not isinstance(rungs, Mapping):
+        return {}
     try:
         return {int(step): float(value) for step, value in rungs.items()}
-    except (AttributeError, TypeError, ValueError):
+    except (TypeError, ValueError):
         return {}
 
 
