@@ -5,23 +5,25 @@ from __future__ import annotations
 import itertools
 import random
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import optuna
 from optuna.trial import Trial, TrialState
 
+from nas.admission import Admission, recall
 from nas.draws import TRIES, Proposal, descent, draws, propose
 from nas.errors import NasError
-from nas.limits import Limits
+from nas.limits import Limits, describe_amount
+from nas.meter import Stopwatch
 from nas.one_commit import one_commit
-from nas.quantities import show_count
 from nas.samplers import make_sampler
 from nas.starts import Start
 from nas.training.seeds import derive_seed
-from searchspace import ArchitectureError, Cost
+from nas.trial_cost import Bound
+from searchspace import ArchitectureError
 from searchspace.space import SearchSpace, Task
 
 REDRAWS = 3  # suggestions in a row that may be refused before one is drawn without the sampler
@@ -38,19 +40,24 @@ class Exhausted(Exception):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proposal within the limits that an Optuna trial stands for."""
+    """A proposal within the limits that an Optuna trial stands for, and its latency, where that was measured."""
 
     trial: Trial
     proposal: Proposal
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Asks a study for architectures worth a training: first those of `starts` that nobody trained, in their order.
+    """Asks a study for architectures worth a training.
+
+    First come those of `starts` that nobody trained, in their order, then choices that were enqueued, then the
+    sampler's, all of them judged alike.
 
     A suggestion over a limit is told PRUNED with its constraint set, so that samplers and the dashboard see it
     infeasible; one already trained, or that cannot be built, is told FAIL, which samplers pass by. Neither counts
-    towards the budget.
+    towards the budget. `bound` tells what one trial may cost now, from which `starts` are exempt: a person asked for
+    them. `stopwatch` measures latencies; without one none is known.
     """
 
     study: optuna.Study
@@ -60,6 +67,8 @@ class Candidates:
     sampler: str
     seed: int
     starts: tuple[Start, ...] = ()
+    bound: Callable[[], Bound | None] = lambda: None
+    stopwatch: Stopwatch | None = None
 
     def next(self, slot_no: int, stop: Callable[[], bool] = lambda: False) -> Candidate | None:
         """Ask until a suggestion for a slot of the budget is new and within the limits; None once `stop()` is true.
@@ -71,24 +80,26 @@ class Candidates:
             Exhausted: not even draws without the sampler brought one.
         """
         known = self._known()
+        admission = self._admission()
         for start in self.starts:
             if stop():
                 return None
             if start.digest not in known:
-                trial = self._ask(derive_seed(self.seed, "start", slot_no))
-                candidate = self._candidate(trial, partial(self._begin, start))
+                trial = self._make(derive_seed(self.seed, "start", slot_no))
+                candidate = self._candidate(trial, partial(self._begin, start, replace(admission, bound=None)))
                 if candidate is not None:
                     return candidate
         for number in itertools.count():
             if stop():
                 return None
             if number % (REDRAWS + 1) == REDRAWS:
-                drawn = self._draw(known, random.Random(derive_seed(self.seed, "redraw", slot_no, number)), stop)
+                rng = random.Random(derive_seed(self.seed, "redraw", slot_no, number))
+                drawn = self._draw(known, admission, rng, stop)
                 if drawn is None:
                     return None
                 self.study.enqueue_trial(dict(drawn.choices))
             trial = self._ask(derive_seed(self.seed, "sampler", slot_no, number))
-            candidate = self._candidate(trial, partial(self._judge, known))
+            candidate = self._candidate(trial, partial(self._judge, known, admission))
             if candidate is not None:
                 return candidate
         raise AssertionError
@@ -100,12 +111,22 @@ class Candidates:
         except BaseException:
             self._refuse(trial, TrialState.FAIL, INTERRUPTION)
             raise
-        return None if proposal is None else Candidate(trial, proposal)
+        if proposal is None:
+            return None
+        measured = {} if self.stopwatch is None else self.stopwatch.known
+        return Candidate(trial, proposal, measured.get(proposal.architecture.digest))
 
-    def _begin(self, start: Start, trial: Trial) -> Proposal | None:
+    def _admission(self) -> Admission:
+        """What may be trained now, by what this study has trained and measured."""
+        if self.stopwatch is not None:
+            for trial in self.study.get_trials(deepcopy=False):
+                recall(self.stopwatch, trial.user_attrs)
+        return Admission(self.limits, self.bound(), self.stopwatch)
+
+    def _begin(self, start: Start, admission: Admission, trial: Trial) -> Proposal | None:
         """What a person named, in a trial without parameters."""
         trial.set_user_attr(ORIGIN, start.name)
-        return self._admit(trial, start.proposal)
+        return self._admit(trial, start.proposal, admission)
 
     def _ask(self, seed: int) -> Trial:
         self.study.sampler = make_sampler(self.sampler, seed)
@@ -113,7 +134,14 @@ class Candidates:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return self.study.ask()
 
-    def _judge(self, known: set[str], trial: Trial) -> Proposal | None:
+    def _make(self, seed: int) -> Trial:
+        """A trial that takes nothing from the queue of choices that were enqueued for later."""
+        self.study.sampler = make_sampler(self.sampler, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return Trial(self.study, self.study._storage.create_new_trial(self.study._study_id))
+
+    def _judge(self, known: set[str], admission: Admission, trial: Trial) -> Proposal | None:
         """The trial's proposal, or None if it was refused, and told so."""
         with one_commit(trial.storage):
             choices: Mapping[str, Any] = self.space.choose(trial)
@@ -123,15 +151,14 @@ class Candidates:
             return self._refuse(trial, TrialState.FAIL, f"cannot be built: {error}")
         if proposal is None:
             return self._refuse(trial, TrialState.FAIL, DUPLICATE)
-        return self._admit(trial, proposal)
+        return self._admit(trial, proposal, admission)
 
-    def _admit(self, trial: Trial, proposal: Proposal) -> Proposal | None:
+    def _admit(self, trial: Trial, proposal: Proposal, admission: Admission) -> Proposal | None:
         """The proposal, unless it is over a limit, or somebody else chose it at the same time."""
-        for name, share in self.limits.excess(proposal.cost).items():
-            trial.set_constraint(name, share)
-        if not self.limits.allow(proposal.cost):
+        reason = admission.refusal(trial, proposal)
+        if reason is not None:
             trial.set_user_attr("feasible", False)
-            return self._refuse(trial, TrialState.PRUNED, f"over {self.limits}")
+            return self._refuse(trial, TrialState.PRUNED, reason)
         # Said first and looked up after: of two processes that choose the same at once, one sees the other, or both do.
         trial.set_user_attr(DIGEST, proposal.architecture.digest)
         if proposal.architecture.digest in self._known(but=trial):
@@ -152,37 +179,53 @@ class Candidates:
         trial.set_user_attr(REASON, reason)
         self.study.tell(trial, state=state)
 
-    def _draw(self, known: set[str], rng: random.Random, stop: Callable[[], bool]) -> Proposal | None:
-        for proposal in draws(self.space, self.task, self.limits, known.__contains__, rng):
+    def _draw(
+        self, known: set[str], admission: Admission, rng: random.Random, stop: Callable[[], bool]
+    ) -> Proposal | None:
+        for proposal in draws(self.space, self.task, self.limits, known.__contains__, rng, admission.over):
             if stop():
                 return None
-            if self.limits.allow(proposal.cost):
+            if admission.over(proposal) <= 0:
                 return proposal
-        limits = f" and keeps {self.limits}" if self.limits else ""
-        raise Exhausted(f"space {self.space.name!r} has no other architecture that can be found{limits}")
+        kept = f" and keeps {admission}" if str(admission) else ""
+        raise Exhausted(f"space {self.space.name!r} has no other architecture that can be found{kept}")
 
     def require_feasible(self) -> None:
-        """Make sure that something fits the limits, before anything is recorded.
+        """Make sure that something fits the limits, and all of `starts` do, before anything is recorded.
 
         Raises:
-            NasError: nothing found fits; it names the smallest found.
+            NasError: nothing found fits; it names the smallest found. Or a start is over the limit of latency.
         """
+        admission = Admission(self.limits, None, self.stopwatch)
+        for start in self.starts:
+            if admission.over(start.proposal) > 0:
+                raise NasError(f"cannot start from {start.name!r}: {self._amounts(start.proposal)}, over {self.limits}")
         if not self.limits:
             return
-        smallest: Cost | None = None
-        rng = random.Random(derive_seed(self.seed, "feasible"))
-        if self.space.size <= TRIES:
-            found = draws(self.space, self.task, self.limits, lambda digest: False, rng)
-        else:
-            found = descent(self.space, self.task, self.limits, rng)
-        for proposal in found:
-            if self.limits.allow(proposal.cost):
+        smallest: Proposal | None = None
+        for proposal in self._ever_smaller(admission):
+            if admission.over(proposal) <= 0:
                 return
-            if smallest is None or self.limits.worst(proposal.cost) < self.limits.worst(smallest):
-                smallest = proposal.cost
+            if smallest is None or admission.over(proposal) < admission.over(smallest):
+                smallest = proposal
         if smallest is None:
             raise NasError(f"no architecture of space {self.space.name!r} can be built for {self.task}")
         raise NasError(
             f"no architecture of space {self.space.name!r} keeps {self.limits}: the smallest found has "
-            f"{smallest.params:,} params ({show_count(smallest.params)}) and {show_count(smallest.macs)} MACs"
+            f"{smallest.cost.params:,} params ({self._amounts(smallest)})"
         )
+
+    def _ever_smaller(self, admission: Admission) -> Iterator[Proposal]:
+        """All of a small space, else a descent to the limits."""
+        rng = random.Random(derive_seed(self.seed, "feasible"))
+        if self.space.size <= TRIES:
+            return draws(self.space, self.task, self.limits, lambda digest: False, rng, admission.over)
+        return descent(self.space, self.task, self.limits, rng, admission.over)
+
+    def _amounts(self, proposal: Proposal) -> str:
+        """What a proposal takes of what is limited, and the counts that everybody knows."""
+        amounts: dict[str, float] = dict(self.limits.amounts(proposal.cost))
+        if self.stopwatch is not None and proposal.architecture.digest in self.stopwatch.known:
+            amounts["latency"] = self.stopwatch.known[proposal.architecture.digest]
+        shown = [name for name in amounts if name in ("params", "macs", *self.limits.given)]
+        return ", ".join(describe_amount(name, amounts[name]) for name in shown)

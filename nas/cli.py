@@ -93,6 +93,14 @@ RECIPE = options(
     click.option("--label-smoothing", default=0.1, show_default=True, type=float, help="0 switches it off."),
 )
 
+LIMITS = options(
+    click.option("--max-params", metavar="COUNT", help="Most parameters: 500k, 1M, 2.5G."),
+    click.option("--max-macs", metavar="COUNT", help="Most multiply-adds for one image."),
+    click.option("--max-activations", metavar="COUNT", help="Most outputs of convolutions and linear layers."),
+    click.option("--max-memory", metavar="BYTES", help="Most bytes of tensors while training, by estimate: 500M, 8G."),
+    click.option("--max-latency", metavar="TIME", help="Most time for one image, as measured here: 5ms."),
+)
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="nas")
@@ -132,9 +140,7 @@ def main() -> None:
 )
 @click.option("--sampler", default="evolution", show_default=True, help="evolution, tpe, random, nsga2 or gp.")
 @click.option("--pruner", default="rungs", show_default=True, help="rungs, asha, hyperband, median or none.")
-@click.option("--max-params", metavar="COUNT", help="Most parameters: 500k, 1M, 2.5G.")
-@click.option("--max-macs", metavar="COUNT", help="Most multiply-adds for one image: 500k, 1M, 2.5G.")
-@options(LIMIT_TRAIN, RESOLUTION, SEED, DEVICE)
+@options(LIMITS, LIMIT_TRAIN, RESOLUTION, SEED, DEVICE)
 @click.option("--workers", default="1", show_default=True, metavar="N|auto", help="Processes that train, a trial each.")
 @options(DATA_DIR, IMPORT, JSON)
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and record nothing.")
@@ -151,14 +157,25 @@ def search(as_json: bool, modules: tuple[str, ...], quiet: bool, **settings: Any
 @click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="How many trials to show.")
 @click.option(
     "--pareto",
-    type=click.Choice(["params", "macs", "activations"]),
+    type=click.Choice(["params", "macs", "activations", "latency_ms"]),
     help="Show the Pareto front of accuracy and this cost.",
 )
 @click.option(
     "--csv", "csv_file", type=click.Path(dir_okay=False), help="Write every trial with all its facts to a CSV file."
 )
+@click.option(
+    "--svg", "svg_file", type=click.Path(dir_okay=False), help="With --pareto: write its picture to an SVG file too."
+)
 @options(JSON)
-def rank(storage: str, study: str | None, top: int, pareto: str | None, csv_file: str | None, as_json: bool) -> None:
+def rank(
+    storage: str,
+    study: str | None,
+    top: int,
+    pareto: str | None,
+    csv_file: str | None,
+    svg_file: str | None,
+    as_json: bool,
+) -> None:
     """Rank the trials by validation accuracy."""
     from nas.commands import rank as rank_command
 
@@ -168,8 +185,26 @@ def rank(storage: str, study: str | None, top: int, pareto: str | None, csv_file
         "--csv writes every trial",
         "--top and --pareto",
     )
+    if svg_file is not None and pareto is None:
+        raise NasError("--svg draws accuracy against a cost: name it with --pareto params, macs or activations")
 
-    rank_command.rank(storage, study, top, pareto, csv_file, as_json)
+    rank_command.rank(storage, study, top, pareto, csv_file, svg_file, as_json)
+
+
+@main.command()
+@options(STORAGE, STUDY)
+@click.option(
+    "--html",
+    metavar="FILE",
+    callback=_not_blank,
+    help="Write a report with pictures to this new file, complete in itself.",
+)
+@options(IMPORT, JSON)
+def explain(storage: str, study: str | None, html: str | None, modules: tuple[str, ...], as_json: bool) -> None:
+    """Explain what a study learnt: which choices mattered, how far early scores could be trusted."""
+    from nas.commands import explain as explain_command
+
+    explain_command.explain(storage, study, html, modules, as_json)
 
 
 def given(option: str) -> bool:
@@ -220,11 +255,7 @@ def cost(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) ->
 
 @main.command()
 @click.argument("what")
-@click.option("--max-params", metavar="COUNT", help="Most parameters: 500k, 1M, 2.5G.")
-@click.option("--max-macs", metavar="COUNT", help="Most multiply-adds for one image.")
-@click.option("--max-activations", metavar="COUNT", help="Most outputs of convolutions and linear layers.")
-@click.option("--max-memory", metavar="BYTES", help="Most bytes of tensors while training, by estimate: 500M, 8G.")
-@click.option("--max-latency", metavar="TIME", help="Most time for one image, as measured here: 5ms.")
+@options(LIMITS)
 @click.option("--phi", metavar="NUMBERS", help="A family instead: 1,2,3 gives 2, 4 and 8 times the multiply-adds.")
 @click.option("--direction", metavar="NAME", help="How to grow or shrink (default: all, and what suits the images).")
 @click.option("--resolution-range", metavar="LOW,HIGH", help="Pixels that images may have (default: docs/scaling.md).")

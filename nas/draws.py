@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ class Proposal:
     cost: Cost
 
 
+Over = Callable[[Proposal], float]
+"""How far a proposal is over what is allowed, as a share of it; at most 0 is allowed."""
+
+
 def propose(
     space: SearchSpace, task: Task, choices: Mapping[str, Any], known: Callable[[str], bool]
 ) -> Proposal | None:
@@ -41,53 +46,70 @@ def propose(
 
 
 def draws(
-    space: SearchSpace, task: Task, limits: Limits, known: Callable[[str], bool], rng: random.Random
+    space: SearchSpace,
+    task: Task,
+    limits: Limits,
+    known: Callable[[str], bool],
+    rng: random.Random,
+    over: Over | None = None,
 ) -> Iterator[Proposal]:
     """New architectures in random order, over the limits or not.
 
-    A space of up to `TRIES` choices is drawn to its end. Of a larger one come random ones, then, where there are
-    limits, those of a descent to them, then random ones in turn with mutations of the one nearest to the limits.
+    A space of up to `TRIES` choices is drawn to its end. Of a larger one come random ones, then, where those were all
+    over the limits, those of a descent to them, then random ones in turn with mutations: of what lies nearest to the
+    limits, and of the last one drawn once some are within. `over` is asked in place of `limits`, if it is given.
     """
     seen: set[str] = set()
     wanted = _every_shuffled if space.size <= TRIES else _wandering
-    for found in wanted(space, task, limits, rng):
+    for found in wanted(space, task, over or _counted(limits), rng):
         digest = found.architecture.digest
         if digest not in seen and not known(digest):
             seen.add(digest)
             yield found
 
 
-def _every_shuffled(space: SearchSpace, task: Task, limits: Limits, rng: random.Random) -> Iterator[Proposal]:
+def _counted(limits: Limits) -> Over:
+    return lambda proposal: limits.worst(proposal.cost)
+
+
+def _every_shuffled(space: SearchSpace, task: Task, over: Over, rng: random.Random) -> Iterator[Proposal]:
     choices = list(every(space))
     rng.shuffle(choices)
     return filter(None, (_buildable(space, task, each) for each in choices))
 
 
-def _wandering(space: SearchSpace, task: Task, limits: Limits, rng: random.Random) -> Iterator[Proposal]:
+def _wandering(space: SearchSpace, task: Task, over: Over, rng: random.Random) -> Iterator[Proposal]:
     nearest: Proposal | None = None
+    distance = math.inf  # of the nearest from what is allowed; what is allowed is all equally near
     for number in range(TRIES):
-        if number == RANDOM_FIRST and limits:
-            for nearest in descent(space, task, limits, rng):
+        if number == RANDOM_FIRST and distance > 0:
+            for nearest in _descent(space, task, over, rng):
                 yield nearest
-                if limits.allow(nearest.cost):
+                if (distance := max(0.0, over(nearest))) == 0:
                     break
-        mutate = nearest is not None and number % 2
+        mutate = nearest is not None and number > RANDOM_FIRST and number % 2
         choices = space.mutate(nearest.choices, rng) if mutate and nearest else space.random(rng)
         found = _buildable(space, task, choices)
         if found is not None:
             yield found
-            if nearest is None or limits.worst(found.cost) <= limits.worst(nearest.cost):
-                nearest = found
+            if (its_distance := max(0.0, over(found))) <= distance:
+                nearest, distance = found, its_distance
 
 
-def descent(space: SearchSpace, task: Task, limits: Limits, rng: random.Random) -> Iterator[Proposal]:
+def descent(
+    space: SearchSpace, task: Task, limits: Limits, rng: random.Random, over: Over | None = None
+) -> Iterator[Proposal]:
     """Architectures ever nearer to the limits: first small numbers everywhere, then one choice changed at a time, until
-    no single change helps.
+    no single change helps. `over` is asked in place of `limits`, if it is given.
     """
+    return _descent(space, task, over or _counted(limits), rng)
+
+
+def _descent(space: SearchSpace, task: Task, over: Over, rng: random.Random) -> Iterator[Proposal]:
     nearest: Proposal | None = None
     for _ in range(STARTS):
         found = _buildable(space, task, space.choose(_Small({}, rng)))
-        if _is_nearer(found, nearest, limits):
+        if _is_nearer(found, nearest, over):
             yield (nearest := found)
     before = None
     while nearest is not None and nearest is not before:
@@ -98,7 +120,7 @@ def descent(space: SearchSpace, task: Task, limits: Limits, rng: random.Random) 
             if nearest.choices.get(name, option) == option:  # chosen already, or not asked here
                 continue
             found = _buildable(space, task, space.choose(_Small({**nearest.choices, name: option}, rng)))
-            if _is_nearer(found, nearest, limits):
+            if _is_nearer(found, nearest, over):
                 yield (nearest := found)
 
 
@@ -109,8 +131,8 @@ def _buildable(space: SearchSpace, task: Task, choices: Mapping[str, Any]) -> Pr
         return None
 
 
-def _is_nearer(found: Proposal | None, nearest: Proposal | None, limits: Limits) -> TypeGuard[Proposal]:
-    return found is not None and (nearest is None or limits.worst(found.cost) < limits.worst(nearest.cost))
+def _is_nearer(found: Proposal | None, nearest: Proposal | None, over: Over) -> TypeGuard[Proposal]:
+    return found is not None and (nearest is None or over(found) < over(nearest))
 
 
 class _Small:

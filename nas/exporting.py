@@ -22,13 +22,12 @@ from nas.errors import NasError, RunError
 from nas.model_card import describe
 from nas.quantities import show_duration
 from nas.result import SearchResult, TrialResult
-from nas.searching import make_recipe
 from nas.trained import TrainedNetwork
 from nas.training.data import Dataset, Split, default_data_dir, load_dataset
 from nas.training.device import pick_device, versions
 from nas.training.evaluate import Preprocess, logits
 from nas.training.mirrored import mirrored_accuracy
-from nas.training.recipe import YOUNGER, Recipe
+from nas.training.recipe import YOUNGER, Recipe, make_recipe
 from nas.training.score import EpochScore
 from nas.training.seeds import derive_seed
 from nas.training.trial import train_to_the_end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from nas.errors import NasError
 
@@ -48,9 +49,9 @@ class Objectives:
         return bool(self.costs)
 
     @property
-    def directions(self) -> list[str]:
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
         """As Optuna names them."""
-        return ["maximize"] + ["minimize"] * len(self.costs)
+        return ["maximize", *("minimize" for _ in self.costs)]
 
     def values(self, accuracy: float, costs: Mapping[str, float]) -> list[float]:
         """A trial's values for Optuna, from its accuracy and its costs by name."""

@@ -1,4 +1,4 @@
-"""Counts and durations as people write them."""
+"""Counts, latencies and durations as people write them."""
 
 from __future__ import annotations
 
@@ -39,6 +39,19 @@ def parse_duration(text: str | int | float) -> float:
     return seconds
 
 
+def parse_latency(text: float | str) -> float:
+    """5ms, 0.8ms, 2s or plain milliseconds, in milliseconds above 0.
+
+    Raises:
+        NasError: anything else.
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|s)?", str(text).strip(), re.ASCII)
+    milliseconds = float(match[1]) * (1000 if match[2] == "s" else 1) if match else 0.0
+    if not milliseconds:
+        raise NasError(f"{str(text)[:60]!r} is not a latency: write 5ms, 0.8ms or 2s")
+    return milliseconds
+
+
 def show_count(count: float) -> str:
     """Three digits and a letter: 12.3M."""
     for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
@@ -46,6 +59,11 @@ def show_count(count: float) -> str:
             digits = f"{count / size:.3g}" if count / size < 999.5 else f"{count / size:.0f}"
             return f"{digits}{letter}"
     return f"{count:.0f}"
+
+
+def show_latency(milliseconds: float) -> str:
+    """Three digits: 4.56ms."""
+    return f"{milliseconds:.3g}ms"
 
 
 def show_duration(seconds: float) -> str:
@@ -57,3 +75,8 @@ def show_duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def show_seconds(seconds: float) -> str:
+    """A tenth of a second where it is few of them: 3.2 s."""
+    return f"{seconds:.1f} s" if seconds < 9.95 else show_duration(seconds)

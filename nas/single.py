@@ -13,7 +13,6 @@ from torch import nn
 from nas.errors import NasError, RunError
 from nas.exporting import Export, write_network
 from nas.plugins import load_plugins
-from nas.searching import make_recipe
 from nas.task import Asked, Task, prepared
 from nas.training.checkpoint import Checkpoint, checkpoint_file, digest_of
 from nas.training.data import default_data_dir
@@ -22,7 +21,7 @@ from nas.training.distributed import Group, asked_size, joined, pick_own_device,
 from nas.training.evaluate import Preprocess, accuracy, logits
 from nas.training.long_run import TRIAL, LongRun, here
 from nas.training.mirrored import mirrored_accuracy
-from nas.training.recipe import final_recipe
+from nas.training.recipe import final_recipe, make_recipe
 from nas.training.score import EpochScore
 from nas.training.trial import train_to_the_end
 from nas.weights import plain_state

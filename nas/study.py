@@ -163,6 +163,7 @@ class TwinStudy:
             digest=architecture.digest,
             base_digest=base.digest,
             choices=dict(proposal.choices),
+            latency_ms=candidate.latency_ms,
             **facts,
         )
         return evaluation_id

@@ -4,9 +4,9 @@ from studies.confirmations import confirmation_id
 from studies.connect import connect_arguments, database_exists
 from studies.csv_file import write_csv
 from studies.errors import InvalidName, StoreError, StoreUnavailable, StudyMismatch, UnknownStudy, UnknownTrial
-from studies.foreign_tables import can_hold, ensure_unique
+from studies.foreign_tables import can_hold, ensure_unique, noted_of_trials
 from studies.naming import check_name
-from studies.ranking import CostName, all_trials, leaderboard, pareto_front
+from studies.ranking import CostName, all_curves, all_trials, leaderboard, pareto_front
 from studies.records import (
     CLAIMED,
     COMPLETE,
@@ -20,6 +20,7 @@ from studies.records import (
     TERMINAL_STATUSES,
     TRAINED_STATUSES,
     ConfirmedTraining,
+    Duration,
     Evaluation,
     Slot,
     Study,
@@ -40,6 +41,7 @@ __all__ = [
     "TRAINED_STATUSES",
     "ConfirmedTraining",
     "CostName",
+    "Duration",
     "Evaluation",
     "InvalidName",
     "Slot",
@@ -50,6 +52,7 @@ __all__ = [
     "StudyStore",
     "UnknownStudy",
     "UnknownTrial",
+    "all_curves",
     "all_trials",
     "can_hold",
     "check_name",
@@ -58,6 +61,7 @@ __all__ = [
     "database_exists",
     "ensure_unique",
     "leaderboard",
+    "noted_of_trials",
     "pareto_front",
     "write_csv",
 ]

@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 
 from studies.column_types import clean_text, finite
 from studies.errors import UnknownTrial
-from studies.records import COMPLETE, PRUNED, RUNNING, TERMINAL_STATUSES, TRAINED_STATUSES, Evaluation
+from studies.records import COMPLETE, PRUNED, RUNNING, TERMINAL_STATUSES, TRAINED_STATUSES, Duration, Evaluation
 from studies.tables import BEST_FIRST, AnySelect, ArchitectureRow, EpochRow, EvaluationRow, ExportRow, StudyRow, table
 from studies.upsert import insert_if_absent, insert_or_replace
 
@@ -27,6 +27,7 @@ def start(connection: Connection, values: Mapping[str, Any], now: datetime) -> N
     """Insert a RUNNING evaluation, unless one with this id exists."""
     row = {**values, "status": RUNNING, "epochs": 0, "started_at": now}
     row |= {name: clean_text(row[name], _SHORT_TEXT) for name in ("device", "fingerprint")}
+    row["latency_ms"] = finite(row["latency_ms"])
     insert_if_absent(connection, _EVALUATION, [row])
 
 
@@ -119,6 +120,25 @@ def mean_seconds(connection: Connection, study_id: str) -> float | None:
     """The mean duration of a study's evaluations that were trained to an end; None where none was."""
     trained = _EVALUATION.c.status.in_(TRAINED_STATUSES)
     return connection.scalar(select(func.avg(_EVALUATION.c.seconds)).where(_EVALUATION.c.study_id == study_id, trained))
+
+
+def durations(connection: Connection, study_id: str, most: int) -> list[Duration]:
+    """Of the last evaluations that were COMPLETE or PRUNED and trained an epoch, the earliest first."""
+    row, epoch = EvaluationRow, EpochRow
+    timed = (row.study_id == study_id, row.status.in_((COMPLETE, PRUNED)), row.seconds > 0, row.epochs > 0)
+    newest = (row.started_at.desc(), row.trial_number.desc())
+    some = select(row.id).where(*timed).order_by(*newest).limit(most).subquery()
+    columns = (ArchitectureRow.params, ArchitectureRow.macs, ArchitectureRow.activations, row.epochs, row.seconds)
+    query = (
+        select(*columns, func.min(epoch.seconds).label("epoch_seconds"))
+        .join(some, some.c.id == row.id)
+        .join(ArchitectureRow, ArchitectureRow.digest == row.digest)
+        .join(epoch, epoch.evaluation_id == row.id)
+        .where(epoch.seconds > 0)
+        .group_by(row.id, row.started_at, row.trial_number, *columns)
+        .order_by(row.started_at, row.trial_number)
+    )
+    return [Duration(**found._mapping) for found in connection.execute(query)]
 
 
 def _select_evaluation() -> AnySelect:

@@ -1,8 +1,9 @@
-"""Tables of another program in the same database: whether they hold a text, and a key that its death left unmade."""
+"""Tables of another program in the same database: do they hold a text, a key left unmade, what is noted of trials."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect, text
 
@@ -41,3 +42,33 @@ def ensure_unique(store: StudyStore, table: str, column: str, index: str) -> Non
     if not any(one["unique"] and one["column_names"] == [column] for one in found):
         with plain_errors(store.url), store.engine.begin() as connection:
             connection.execute(text(f"CREATE UNIQUE INDEX {index} ON {table} ({column})"))
+
+
+def noted_of_trials(store: StudyStore, study_name: str, prefix: str) -> dict[int, dict[str, Any]]:
+    """What Optuna keeps of each trial of a study, by the trial's number, in their order.
+
+    That is its user attributes, and those system attributes whose names begin with `prefix`. Empty where Optuna's
+    tables are not there, or its study was deleted.
+    """
+    queries = [
+        (
+            f"SELECT s.study_name, t.number, a.key, a.value_json FROM {table} a "
+            "JOIN trials t ON t.trial_id = a.trial_id JOIN studies s ON s.study_id = t.study_id "
+            "WHERE s.study_name = :study ORDER BY t.number"
+        )
+        for table in ("trial_user_attributes", "trial_system_attributes")
+    ]
+    noted: dict[int, dict[str, Any]] = {}
+    with store.reading() as connection:
+        if not inspect(connection).has_table("trial_system_attributes"):
+            return {}
+        for system, query in enumerate(queries):
+            for name, number, key, value in connection.execute(text(_quoted(store, query)), {"study": study_name}):
+                if name == study_name and (not system or key.startswith(prefix)):  # MySQL pads what it compares
+                    noted.setdefault(number, {})[key] = json.loads(value)
+    return dict(sorted(noted.items()))
+
+
+def _quoted(store: StudyStore, query: str) -> str:
+    """The query with the column `key`, a word of MySQL's own, quoted as the database does it."""
+    return query.replace("a.key", f"a.{store.engine.dialect.identifier_preparer.quote_identifier('key')}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _DTYPES: Final = (
     dict.fromkeys(("trial", "params", "macs", "activations", "epochs", "epoch", "batch_size", "seed"), "int64")
     | dict.fromkeys(("val_accuracy", "test_accuracy", "best_val_accuracy", "train_loss", "learning_rate"), "float64")
-    | dict.fromkeys(("seconds", "images_per_second"), "float64")
+    | dict.fromkeys(("seconds", "images_per_second", "latency_ms"), "float64")
     | dict.fromkeys((status.lower() for status in STATUSES), "int64")
     | dict.fromkeys(("created", "started_at", "ended_at"), "datetime64[us, UTC]")
 )

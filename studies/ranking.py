@@ -16,14 +16,15 @@ from sqlalchemy import ColumnElement, and_, func, select
 from studies.errors import StoreError
 from studies.listing import read_frame, to_frame
 from studies.records import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING
-from studies.tables import BEST_FIRST, AnySelect, ArchitectureRow, EvaluationRow, table
+from studies.tables import BEST_FIRST, AnySelect, ArchitectureRow, EpochRow, EvaluationRow, table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from studies.store import StudyStore
 
-CostName = Literal["params", "macs", "activations"]
+CostName = Literal["params", "macs", "activations", "latency_ms"]
+"""What a Pareto front may be of: counts of the architecture, and the latency, where it was measured."""
 
 _COLUMNS = (
     EvaluationRow.trial_number.label("trial"),
@@ -32,6 +33,7 @@ _COLUMNS = (
     ArchitectureRow.params,
     ArchitectureRow.macs,
     ArchitectureRow.activations,
+    EvaluationRow.latency_ms,
     EvaluationRow.epochs,
     EvaluationRow.seconds,
     EvaluationRow.digest,
@@ -77,7 +79,10 @@ def leaderboard(store: StudyStore, study_id: str, top: int | None = None) -> Dat
 
 
 def pareto_front(store: StudyStore, study_id: str, cost: CostName) -> DataFrame:
-    """The COMPLETE trials that no other beats in both accuracy and cost, the cheapest first; equal ones all stay."""
+    """The COMPLETE trials that no other beats in both accuracy and cost, the cheapest first; equal ones all stay.
+
+    Of latency_ms, those among the trials whose latency was measured.
+    """
     query = _joined(*_COLUMNS).where(*_complete(study_id))
     rows: list[Any] = []
     with store.reading() as connection:
@@ -98,6 +103,15 @@ def all_trials(store: StudyStore, study_id: str) -> DataFrame:
         return read_frame(connection, query.order_by(EvaluationRow.trial_number, EvaluationRow.started_at))
 
 
+def all_curves(store: StudyStore, study_id: str) -> DataFrame:
+    """The epochs of every evaluation, each's in their order: evaluation_id, epoch, val_accuracy."""
+    columns = (EpochRow.evaluation_id, EpochRow.epoch, EpochRow.val_accuracy)
+    query = select(*columns).join(EvaluationRow, EvaluationRow.id == EpochRow.evaluation_id)
+    query = query.where(EvaluationRow.study_id == study_id).order_by(EpochRow.evaluation_id, EpochRow.epoch)
+    with store.reading() as connection:
+        return read_frame(connection, query)
+
+
 def rank_queries(study_id: str) -> Iterator[tuple[AnySelect, AnySelect | None]]:
     """The leaderboard's parts in their order, each with its first accuracy alone; index ix_nas_evaluation_rank."""
     accuracy = EvaluationRow.val_accuracy
@@ -113,14 +127,15 @@ def best_at_each_cost(study_id: str, cost: CostName) -> AnySelect:
     """The highest accuracy of the COMPLETE trials at each cost, the cheapest first."""
     if cost not in get_args(CostName):
         raise StoreError(f"the cost is one of {', '.join(get_args(CostName))}, not {cost!r}")
-    price: ColumnElement[int] = getattr(ArchitectureRow, cost)
-    scored = _joined(price, func.max(EvaluationRow.val_accuracy)).where(*_complete(study_id))
+    price: Any = EvaluationRow.latency_ms if cost == "latency_ms" else getattr(ArchitectureRow, cost)
+    known = (*_complete(study_id), price.is_not(None))
+    scored = _joined(price, func.max(EvaluationRow.val_accuracy)).where(*known)
     return scored.group_by(price).order_by(price)
 
 
-def _front(best: Iterable[Sequence[Any]]) -> dict[int, float]:
+def _front(best: Iterable[Sequence[Any]]) -> dict[float, float]:
     """Those costs, with their accuracies, whose accuracy is above that of all lower costs."""
-    front: dict[int, float] = {}
+    front: dict[float, float] = {}
     highest = -math.inf
     for price, accuracy in best:
         if accuracy > highest:

@@ -52,6 +52,7 @@ class Evaluation:
     batch_size: int
     seconds: float | None
     images_per_second: float | None
+    latency_ms: float | None
     seed: int
     device: str
     fingerprint: str
@@ -100,6 +101,18 @@ class ConfirmedTraining:
     macs: int
     activations: int
     architecture_json: str
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long an evaluation took: its cost, epochs, seconds in all, and those of its fastest epoch."""
+
+    params: int
+    macs: int
+    activations: int
+    epochs: int
+    seconds: float
+    epoch_seconds: float
 
 
 @dataclass(frozen=True)

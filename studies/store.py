@@ -19,7 +19,7 @@ from studies import evaluations, listing, naming, schema, slots
 from studies.confirmations import Confirmations
 from studies.connect import READ_ONLY, display, make_engine, parse_url, plain_errors, require_file
 from studies.errors import StudyMismatch, unknown_study
-from studies.records import JSON, Evaluation, Slot, Study
+from studies.records import JSON, Duration, Evaluation, Slot, Study
 from studies.tables import ArchitectureRow, StudyRow, table
 from studies.upsert import insert_if_absent
 
@@ -138,15 +138,17 @@ class StudyStore:
         versions: Mapping[str, JSON],
         fingerprint: str,
         batch_size: int,
+        latency_ms: float | None = None,
     ) -> None:
         """Begin an evaluation as RUNNING; one with this id may exist already and then stays as it is.
 
-        Both digests must have been recorded; `seed` is below 2**63. Raises StoreError where the study or an
-        architecture is missing.
+        Both digests must have been recorded; `seed` is below 2**63; `latency_ms` is the architecture's, where it was
+        measured. Raises StoreError where the study or an architecture is missing.
         """
         values = {"id": evaluation_id, "study_id": study_id, "trial_number": trial_number, "digest": digest}
         values |= {"base_digest": base_digest, "choices": choices, "recipe": recipe, "seed": seed, "device": device}
         values |= {"versions": versions, "fingerprint": fingerprint, "batch_size": batch_size}
+        values |= {"latency_ms": latency_ms}
         with self._writing() as connection:
             evaluations.start(connection, values, _now())
 
@@ -212,6 +214,11 @@ class StudyStore:
         """The mean duration of the evaluations that were trained to an end; None where none was."""
         with self.reading() as connection:
             return evaluations.mean_seconds(connection, study_id)
+
+    def durations(self, study_id: str, most: int) -> list[Duration]:
+        """How long the last `most` evaluations that were COMPLETE or PRUNED took, the earliest first."""
+        with self.reading() as connection:
+            return evaluations.durations(connection, study_id, most)
 
     def curve(self, evaluation_id: str) -> DataFrame:
         """The epochs of an evaluation: epoch, train_loss, val_accuracy, learning_rate, seconds."""

@@ -78,6 +78,7 @@ class EvaluationRow(Base):
     batch_size: Mapped[int]
     seconds: Mapped[float | None] = mapped_column(Double)
     images_per_second: Mapped[float | None] = mapped_column(Double)
+    latency_ms: Mapped[float | None] = mapped_column(Double)
     seed: Mapped[int] = mapped_column(BigInteger)
     device: Mapped[str] = mapped_column(String(255))
     fingerprint: Mapped[str] = mapped_column(String(255))

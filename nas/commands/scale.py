@@ -11,9 +11,9 @@ import click
 
 from nas.errors import NasError
 from nas.files import write_new
+from nas.limits import LIMITS, show_amount
 from nas.plugins import load_plugins
 from nas.quantities import show_count
-from nas.scaling.limits import show_amount
 from nas.scaling.records import Family, FamilyMember, Scaled, Scaling
 from nas.scaling.scaleup import scale as scale_to_limits
 from nas.scaling.scaleup import scale_family
@@ -21,8 +21,6 @@ from nas.terminal import print_json, say, word
 from searchspace import Architecture
 from searchspace.directions import Pixels
 from searchspace.references.small_images import SMALL
-
-LIMITS = ("max_params", "max_macs", "max_activations", "max_memory", "max_latency")
 
 
 def scale(

@@ -44,6 +44,7 @@ def trial_document(trial: TrialResult) -> dict[str, Any]:
         "status": trial.status,
         "val_accuracy": trial.val_accuracy,
         **dataclasses.asdict(trial.cost),
+        "latency_ms": trial.evaluation.latency_ms,
         "epochs": trial.evaluation.epochs,
         "seconds": trial.evaluation.seconds,
         "reason": trial.evaluation.reason,

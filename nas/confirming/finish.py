@@ -12,9 +12,8 @@ from nas.confirming.run import ConfirmationRun, Job
 from nas.confirming.words import outlook
 from nas.errors import RunError
 from nas.result import SearchResult
-from nas.searching import make_recipe
 from nas.training.data import Dataset
-from nas.training.recipe import YOUNGER, Recipe, final_recipe
+from nas.training.recipe import YOUNGER, Recipe, final_recipe, make_recipe
 from nas.training.seeds import derive_seed
 from studies import COMPLETE, ConfirmedTraining
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from nas.errors import NasError
 from nas.foresight.outlook import Forecast
 from nas.foresight.survey import Spread, Survey, survey
 from nas.limits import Limits
+from nas.meter import Stopwatch
 from nas.pruners.expected import expected_epochs
 from nas.training.data import Dataset
 from nas.training.footprint import training_bytes
@@ -64,6 +66,7 @@ def foresee(
     time_limit: float | None = None,
     effort: Effort = QUICK,
     timed: bool = True,
+    stopwatch: Stopwatch | None = None,
 ) -> Forecast:
     """Look at a sample of the space, train a few steps of some of it on the dataset's device, and reckon.
 
@@ -85,6 +88,7 @@ def foresee(
         trial = seen.spread(lambda cost: model.trial(cost, recipe.rung_ends[-1]) + RECORDS)
         at_once = 1 if dataset.train.images.device.type == "cpu" else workers
         total = seconds_left(seen, model, pruner, recipe.epochs, past.done, budget) / at_once
+    latencies = measured_latencies(seen, stopwatch, effort)
     bfloat16 = bool(timings) and all(timing.execution.startswith("bfloat16") for timing in timings)
     return Forecast(
         space=space.name,
@@ -99,6 +103,9 @@ def foresee(
         memory=seen.spread(
             lambda cost: training_bytes(cost, recipe.batch_size, optimizer=recipe.optimizer, bfloat16=bfloat16)
         ),
+        latency=Spread.of(latencies) if latencies else None,
+        latencies=len(latencies),
+        quick_enough=sum(each <= (limits.max_latency or math.inf) for each in latencies),
         trial_seconds=trial,
         measured_networks=len(timings),
         measured_trials=past.done if known else 0,
@@ -143,6 +150,19 @@ def measure(seen: Survey, dataset: Dataset, recipe: Recipe, effort: Effort) -> l
         slowest = max(slowest, (time.monotonic() - started) / proposal.cost.macs)
         timings.append(timing)
     return timings
+
+
+def measured_latencies(seen: Survey, stopwatch: Stopwatch | None, effort: Effort) -> list[float]:
+    """Milliseconds of networks over the range of MACs, as many as the effort times; none without a stopwatch."""
+    ranked = sorted(seen.sample, key=lambda proposal: proposal.cost.macs)
+    places = _places(min(effort.networks, len(ranked))) if stopwatch is not None else []
+    until = time.monotonic() + effort.seconds
+    found: list[float] = []
+    for place in places:
+        if stopwatch is None or time.monotonic() > until:
+            break
+        found.append(stopwatch(ranked[int(place * (len(ranked) - 1))].architecture))
+    return found
 
 
 def _unboosted(proposal: Proposal) -> bool:

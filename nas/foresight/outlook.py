@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nas.foresight.survey import Spread
-from nas.quantities import show_count, show_duration
+from nas.quantities import show_count, show_duration, show_latency
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,9 @@ class Forecast:
 
     `memory` is an estimate in bytes of a training's tensors (`nas.training.footprint`). `trial_seconds` are those of a
     trial that no pruner ends; None where nothing could be measured. `measured_networks` were timed for it, or
-    `measured_trials` of this study tell the time. `seconds` is what the trials that are left will take.
+    `measured_trials` of this study tell the time. `latency` is in milliseconds, where it is limited: of `latencies`
+    networks that keep the counted limits, of which `quick_enough` keep that one too. `seconds` is what the trials that
+    are left will take.
     """
 
     space: str
@@ -28,6 +30,9 @@ class Forecast:
     macs: Spread
     activations: Spread
     memory: Spread
+    latency: Spread | None
+    latencies: int
+    quick_enough: int
     trial_seconds: Spread | None
     measured_networks: int
     measured_trials: int
@@ -41,6 +46,7 @@ class Forecast:
     def line(self) -> str:
         """What fits into a line."""
         fit = f", {self.share_text} {self.limits}" if self.limits else ""
+        fit += f" ({self.quick_text})" if self.latencies else ""
         return f"{self.size_text} networks{fit}; {self.time_text}"
 
     @property
@@ -56,6 +62,8 @@ class Forecast:
         yield (
             _row("memory", self.memory, lambda count: f"{show_count(count)}B") + "  estimated, of a training's tensors"
         )
+        if self.latency is not None:
+            yield _row("latency", self.latency, show_latency) + f"  {self.quick_text}"
         if self.trial_seconds is not None:
             yield _row("trial", self.trial_seconds, _duration) + f"  {self.basis}"
         yield f"budget of {self.budget}: {self.time_text}"
@@ -69,6 +77,11 @@ class Forecast:
         if self.share == 0.0:
             return f"under {100 / max(1, self.drawn):.1g} % fit"
         return f"{100 * self.share:.0f} % fit" if self.share >= 0.01 else f"{100 * self.share:.2g} % fit"
+
+    @property
+    def quick_text(self) -> str:
+        """How many of the measured networks are quick enough; the share of all that fit is of what is counted."""
+        return f"{self.quick_enough} of {self.latencies} measured are quick enough"
 
     @property
     def basis(self) -> str:

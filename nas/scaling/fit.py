@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nas.scaling.limits import Meter
+from nas.meter import Meter
 from searchspace import Architecture, ArchitectureError, Head, ScalingLaw, Stage
 from searchspace.directions import Pixels, along
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.scaling.limits import ScaleLimits
+from nas.limits import Limits
 from searchspace import Architecture, Cost
 from searchspace.directions import Pixels
 
@@ -39,7 +39,7 @@ class Scaling:
 
     start: Architecture
     cost: Cost
-    limits: ScaleLimits
+    limits: Limits
     pixels: Pixels
     direction: str
     why: str

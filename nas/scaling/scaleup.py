@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from nas.errors import NasError
-from nas.quantities import parse_count, show_count
+from nas.limits import Limits, show_amount
+from nas.meter import Latency, Meter, Use
+from nas.quantities import show_count
 from nas.scaling.fit import Fit, NothingFits, fit, width_of
-from nas.scaling.limits import Latency, Meter, ScaleLimits, Use, show_amount
 from nas.scaling.records import Family, FamilyMember, Scaled, Scaling
 from nas.scaling.start import Start, find_start
 from searchspace import Architecture, ArchitectureError, SpaceError, cifar_form
@@ -52,20 +53,14 @@ def scale(
     Raises:
         NasError: wrong input, or limits below the smallest network along the direction.
     """
-    limits = ScaleLimits(
-        params=_count(max_params),
-        macs=_count(max_macs),
-        activations=_count(max_activations),
-        memory=_count(max_memory),
-        latency=None if max_latency is None else parse_latency(max_latency),
-        batch_size=batch_size,
-    )
+    given = {"max_params": max_params, "max_macs": max_macs, "max_activations": max_activations}
+    limits = Limits.read({**given, "max_memory": max_memory, "max_latency": max_latency}, batch_size=batch_size)
     if not limits.given:
         raise NasError("scaling needs a limit, such as --max-macs 200M, or sizes: --phi 1,2,3")
     start = find_start(what, resolution, classes, resolution_range, storage, study)
     chosen, why = _chosen(direction, start.architecture)
-    several = direction == "all" or (direction is None and limits.latency is None)
-    latency = _latency_on(device) if limits.latency is not None else None
+    several = direction == "all" or (direction is None and limits.max_latency is None)
+    latency = _latency_on(device) if limits.max_latency is not None else None
     meter = Meter(limits, latency)
     rows = [_along(start, chosen, meter)]
     if not rows[0].within:
@@ -105,23 +100,6 @@ def scale_family(
     return Family(start.architecture, count_cost(start.architecture), start.pixels, chosen.name, why, members)
 
 
-def parse_latency(text: float | str) -> float:
-    """5ms, 0.8ms, 2s or plain milliseconds, in milliseconds above 0.
-
-    Raises:
-        NasError: anything else.
-    """
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|s)?", str(text).strip(), re.ASCII)
-    milliseconds = float(match[1]) * (1000 if match[2] == "s" else 1) if match else 0.0
-    if not milliseconds:
-        raise NasError(f"{str(text)[:60]!r} is not a latency: write 5ms, 0.8ms or 2s")
-    return milliseconds
-
-
-def _count(value: int | str | None) -> int | None:
-    return None if value is None else parse_count(value)
-
-
 def _chosen(direction: Direction | str | None, start: Architecture) -> tuple[Direction, str]:
     if direction is None or direction == "all":
         return default_direction(start)
@@ -134,16 +112,9 @@ def _chosen(direction: Direction | str | None, start: Architecture) -> tuple[Dir
 
 def _latency_on(device: str) -> Latency:
     from nas.training.device import pick_device
-    from nas.training.latency import measure_latency
-    from searchspace import build
+    from nas.training.latency import latency_on
 
-    place = pick_device(device)
-
-    def median(architecture: Architecture) -> float:
-        side = architecture.resolution
-        return measure_latency(build(architecture, device=place), (architecture.channels, side, side)).median_ms
-
-    return median
+    return latency_on(pick_device(device))
 
 
 def _along(start: Start, direction: Direction, meter: Meter) -> Scaled:
@@ -214,7 +185,7 @@ def _largest(makers: dict[str, Callable[[], Architecture]], source: str, start: 
     return _row(found[0], source, found[1], reason, start, meter)
 
 
-def _impossible(row: Scaled, limits: ScaleLimits) -> str:
+def _impossible(row: Scaled, limits: Limits) -> str:
     over = [
         f"{show_amount(name, row.amounts[name])} {name}"
         for name, limit in limits.given.items()
@@ -229,7 +200,7 @@ def _impossible(row: Scaled, limits: ScaleLimits) -> str:
 def _member(start: Start, direction: Direction, phi: float) -> FamilyMember:
     base = count_cost(start.architecture)
     macs, params = (max(1, round(count)) for count in (base.macs * 2**phi, base.params * direction.expected(2**phi)))
-    row = _along(start, direction, Meter(ScaleLimits(macs=macs)))
+    row = _along(start, direction, Meter(Limits(max_macs=macs)))
     if not MET <= row.share <= 1:
         raise NasError(
             f"phi {phi:g} along {direction.name} cannot be met: {show_count(macs)} MACs are asked for, the nearest has "

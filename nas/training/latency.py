@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from nas.errors import NasError
 from nas.training.device import describe_device, fast_bfloat16
 from nas.training.evaluate import autocast
+from searchspace import Architecture, build
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,16 @@ def measure_latency(
         network.train(training)
     low, median, high = statistics.quantiles(times, n=4)
     return Latency(median, high - low, batch_size, runs, describe_device(device))
+
+
+def latency_on(device: torch.device) -> Callable[[Architecture], float]:
+    """A measure of architectures: the median milliseconds of one image on the device."""
+
+    def median(architecture: Architecture) -> float:
+        side = architecture.resolution
+        return measure_latency(build(architecture, device=device), (architecture.channels, side, side)).median_ms
+
+    return median
 
 
 def _now(device: torch.device) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from nas.errors import NasError
+from searchspace.errors import describe_validation
 from searchspace.record import Fraction, Rate, Record
 
 LEARNING_RATE = {"muon": 1.0, "sgd": 1.0, "adam": 8e-3}
@@ -133,6 +135,18 @@ class Recipe(Record):
         """
         same = {name for name, first in YOUNGER.items() if getattr(self, name) == first}
         return self.model_dump(exclude={"epochs"} | same)
+
+
+def make_recipe(**settings: Any) -> Recipe:
+    """A recipe from settings given by a person; None is a setting's default.
+
+    Raises:
+        NasError: a setting is out of its range.
+    """
+    try:
+        return Recipe(**{name: value for name, value in settings.items() if value is not None})
+    except ValidationError as error:
+        raise NasError(describe_validation(error)) from None
 
 
 def rungs_for(epochs: int) -> tuple[int, ...]:

@@ -39,9 +39,17 @@ def start(store: StudyStore, study: Study, trial: int, digest: str | None = None
     return (values | changes)["evaluation_id"]
 
 
-def evaluated(store: StudyStore, study: Study, trial: int, status: str, accuracy: float | None, **cost: int) -> str:
+def evaluated(
+    store: StudyStore,
+    study: Study,
+    trial: int,
+    status: str,
+    accuracy: float | None,
+    latency_ms: float | None = None,
+    **cost: int,
+) -> str:
     digest = architecture(store, f"trial {trial}", **cost)
-    evaluation_id = start(store, study, trial, digest)
+    evaluation_id = start(store, study, trial, digest, latency_ms=latency_ms)
     if status != "RUNNING":
         assert store.finish_evaluation(evaluation_id, status, val_accuracy=accuracy)
     return evaluation_id

@@ -27,8 +27,10 @@ from studies import (
     StudyStore,
     UnknownStudy,
     UnknownTrial,
+    all_curves,
     all_trials,
     leaderboard,
+    noted_of_trials,
     pareto_front,
 )
 from studies.schema import HEAD, VERSION_TABLE, include_name
@@ -248,15 +250,15 @@ class StoreContract(ConfirmationContract):
             leaderboard(store, study.id, 0)
 
     def test_rankings_of_an_empty_study_have_their_columns(self, store: StudyStore, study: Study) -> None:
-        columns = ["trial", "status", "val_accuracy", "params", "macs", "activations", "epochs", "seconds"]
-        columns += ["digest", "reason"]
+        columns = ["trial", "status", "val_accuracy", "params", "macs", "activations", "latency_ms", "epochs"]
+        columns += ["seconds", "digest", "reason"]
         assert list(leaderboard(store, study.id).columns) == columns
         assert list(pareto_front(store, study.id, "params").columns) == columns
         assert list(all_trials(store, study.id).columns)[: len(columns)] == columns
         assert store.curve("none").empty
         assert store.exports(study.id).empty
 
-    @pytest.mark.parametrize("cost", ["params", "macs", "activations"])
+    @pytest.mark.parametrize("cost", ["params", "macs", "activations", "latency_ms"])
     def test_the_pareto_front_is_what_brute_force_finds(self, store: StudyStore, study: Study, cost: Any) -> None:
         points: list[tuple[int, float]] = []
         for trial in range(60):
@@ -280,8 +282,28 @@ class StoreContract(ConfirmationContract):
         assert list(pareto_front(store, study.id, "params")["trial"]) == [0, 1, 2]
 
     def test_an_unknown_cost_is_refused(self, store: StudyStore, study: Study) -> None:
-        with pytest.raises(StoreError, match="one of params, macs, activations, not 'json'"):
+        with pytest.raises(StoreError, match="one of params, macs, activations, latency_ms, not 'json'"):
             pareto_front(store, study.id, "json")  # pyright: ignore[reportArgumentType]
+
+    def test_what_was_not_measured_is_on_no_front_of_latency(self, store: StudyStore, study: Study) -> None:
+        evaluated(store, study, 0, "COMPLETE", 0.9)
+        evaluated(store, study, 1, "COMPLETE", 0.5, latency_ms=2.5)
+        evaluated(store, study, 2, "COMPLETE", 0.4, latency_ms=3.5)
+        assert list(pareto_front(store, study.id, "latency_ms")["trial"]) == [1]
+        board = leaderboard(store, study.id)
+        assert board["latency_ms"].isna().tolist() == [True, False, False]
+
+    def test_durations_are_those_of_the_last_trained(self, store: StudyStore, study: Study) -> None:
+        for trial, status in enumerate(["COMPLETE", "PRUNED", "FAIL", "RUNNING", "COMPLETE", "COMPLETE"]):
+            evaluation_id = start(store, study, trial, architecture(store, f"trial {trial}", macs=trial))
+            for epoch in range(1, 1 + trial % 5):
+                store.record_epoch(evaluation_id, epoch, train_loss=1.0, val_accuracy=0.5, seconds=trial + 1 / epoch)
+            if status != "RUNNING":
+                store.finish_evaluation(evaluation_id, status, seconds=10.0 * trial)
+        assert [each.macs for each in store.durations(study.id, 100)] == [1, 4], "of 0 and 5 no epoch was trained"
+        assert store.durations(study.id, 1) == store.durations(study.id, 100)[-1:]
+        last = store.durations(study.id, 100)[-1]
+        assert (last.macs, last.epochs, last.seconds, last.epoch_seconds) == (4, 4, 40.0, 4.25)
 
     # Budget slots
 
@@ -344,6 +366,38 @@ class StoreContract(ConfirmationContract):
         assert set(numbers) == set(range(1, 101))
         assert len(numbers) > 100, "the planted bug did not show: the test above proves nothing"
 
+    # What a report reads
+
+    def test_the_curves_of_a_study_are_those_of_its_evaluations(self, store: StudyStore, study: Study) -> None:
+        ids = [start(store, study, trial) for trial in range(3)]
+        foreign = start(store, store.open_study("other", {}), 0)
+        for evaluation_id, epochs in zip([*ids[:2], foreign], (3, 1, 2), strict=True):
+            for epoch in range(epochs, 0, -1):
+                store.record_epoch(evaluation_id, epoch, train_loss=1.0, val_accuracy=epoch / 10, seconds=1.0)
+        curves = all_curves(store, study.id)
+        assert list(curves.columns) == ["evaluation_id", "epoch", "val_accuracy"]
+        found = {name: list(rows["val_accuracy"]) for name, rows in curves.groupby("evaluation_id")}
+        assert found == {ids[0]: [0.1, 0.2, 0.3], ids[1]: [0.1]}
+
+    def test_what_optuna_notes_of_trials_is_read(self, url: str, store: StudyStore) -> None:
+        assert noted_of_trials(store, "digits-tiny", "constraints:") == {}  # it has no tables yet
+        storage = optuna.storages.RDBStorage(url)
+        for name in ("digits-tiny", "other"):
+            study = optuna.create_study(storage=storage, study_name=name)
+            for number in range(12):
+                trial = study.ask()
+                trial.set_user_attr("macs", number)
+                trial.set_user_attr("key", "Ω")
+                trial.storage.set_trial_system_attr(trial._trial_id, "of no concern", 1)
+                if number:
+                    trial.set_constraint("macs", -0.5)
+        storage.engine.dispose()
+        noted = noted_of_trials(store, "digits-tiny", "constraints:")
+        assert list(noted) == list(range(12))
+        assert noted[0] == {"macs": 0, "key": "Ω"}
+        assert noted[11] == {"macs": 11, "key": "Ω", "constraints:macs": -0.5}
+        assert noted_of_trials(store, "nobody", "constraints:") == {}
+
     # Schema and processes
 
     def test_six_processes_may_make_the_schema_at_once(self, url: str) -> None:
@@ -381,11 +435,26 @@ class StoreContract(ConfirmationContract):
             if not died:
                 [index] = table(ArchitectureRow).indexes
                 index.drop(connection)
+                connection.execute(text("ALTER TABLE nas_evaluation DROP COLUMN latency_ms"))
             connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0001'"))
         with StudyStore(url) as store, store.engine.connect() as connection:
             assert connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) == HEAD
             found = [index["name"] for index in inspect(connection).get_indexes("nas_architecture")]
+            columns = [column["name"] for column in inspect(connection).get_columns("nas_evaluation")]
         assert found == ["ix_nas_architecture_cost"]
+        assert columns.count("latency_ms") == 1
+
+    def test_evaluations_older_than_the_latency_stay_and_have_none(self, url: str) -> None:
+        with StudyStore(url) as store:
+            study = store.open_study("s", SETTINGS)
+            evaluated(store, study, 0, "COMPLETE", 0.5)
+            with store.engine.begin() as connection:
+                connection.execute(text("ALTER TABLE nas_evaluation DROP COLUMN latency_ms"))
+                connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0002'"))
+        with StudyStore(url) as store:
+            evaluated(store, study, 1, "COMPLETE", 0.4, latency_ms=1.25)
+            assert [store.evaluation(study.id, trial).latency_ms for trial in (0, 1)] == [None, 1.25]
+            assert list(pareto_front(store, study.id, "latency_ms")["trial"]) == [1]
 
     def test_a_store_travels_to_a_spawned_process(self, store: StudyStore, study: Study) -> None:
         with pickle.loads(pickle.dumps(store)) as copy:

@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.searching import make_recipe
 from nas.training.data import Dataset, Split, load_dataset
 from nas.training.loop import train
 from nas.training.optimizer import Optimizer
-from nas.training.recipe import Recipe
+from nas.training.recipe import Recipe, make_recipe
 from nas.training.score import Diverged, EpochScore, Stopped
 from nas.training.trial import train_architecture
 from searchspace import Architecture, Stage, build

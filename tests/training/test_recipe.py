@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nas.errors import NasError
-from nas.searching import make_recipe
-from nas.training.recipe import YOUNGER, Recipe, fine_tuning, one_cycle, warm_up
+from nas.training.recipe import YOUNGER, Recipe, fine_tuning, make_recipe, one_cycle, warm_up
 from nas.training.seeds import derive_seed
 
 STEPS = st.integers(1, 3000)

@@ -11,8 +11,9 @@ import torch
 import nas
 import nas.scaling.scaleup
 from nas import NasError
+from nas.limits import Limits
+from nas.meter import Meter
 from nas.scaling.fit import NothingFits, fit
-from nas.scaling.limits import Meter, ScaleLimits
 from searchspace import REFERENCES, SPACES, Architecture, ArchitectureError, build, cost, reference
 from searchspace.directions import DIRECTIONS, Direction, Pixels, along, default_direction, find_direction
 from searchspace.scaling import ScalingLaw
@@ -110,7 +111,7 @@ def test_a_larger_limit_never_gives_less(name: str, direction: str) -> None:
     base, law = reference(name), DIRECTIONS[direction].law
     found = []
     for stride in range(24):
-        meter = Meter(ScaleLimits(macs=round(cost(base).macs * 0.6 * 1.07**stride)))
+        meter = Meter(Limits(max_macs=round(cost(base).macs * 0.6 * 1.07**stride)))
         try:
             found.append(meter.use(fit(base, law, meter, Pixels(16, 48)).architecture).cost.macs)
         except NothingFits:

@@ -213,7 +213,7 @@ def test_a_search_that_tells_nothing_looks_at_nothing(storage: str, monkeypatch:
     def refuse(**_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("nas.searching.foresee", refuse)
+    monkeypatch.setattr("nas.plan.foresee", refuse)
     small_search(storage, TWINS, budget=1, epochs=1, evaluate=None, progress=Heard())
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
+from dataclasses import fields
 from typing import Any
 
 import optuna
@@ -21,6 +23,8 @@ from small_search import (
     small_search,
 )
 
+import nas
+from nas.asked import Asked
 from nas.errors import NasError, RunError
 from nas.pruners import PRUNERS
 from nas.samplers import SAMPLERS
@@ -370,3 +374,12 @@ def test_limits_sampler_and_pruner_may_change(storage: str) -> None:
     small_search(storage, budget=3)
     small_search(storage, budget=6, max_params="6k", sampler="random", pruner="median")
     assert_settled(storage, 6)
+
+
+def test_a_search_and_its_forecast_take_the_same() -> None:
+    """`Asked` is the one list; both name it in full, with equal defaults, for whoever reads `help(nas.search)`."""
+    asked = [field.name for field in fields(Asked)]
+    searches, forecasts = (inspect.signature(each).parameters for each in (nas.search, nas.forecast))
+    assert list(forecasts) == asked
+    assert [name for name in searches if name not in ("progress", "evaluate")] == asked
+    assert {name: searches[name].default for name in asked} == {name: forecasts[name].default for name in asked}

@@ -279,7 +279,7 @@ def test_a_signal_while_the_data_are_read_is_heard_at_once(
         print("reading", flush=True)
         time.sleep(60)
 
-    monkeypatch.setattr("nas.searching.load_dataset", slow)
+    monkeypatch.setattr("nas.plan.load_dataset", slow)
     child = Child(lambda: nas_command(storage), tmp_path / "out.txt")
     child.says("reading")
     started = time.monotonic()

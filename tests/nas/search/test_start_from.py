@@ -141,7 +141,7 @@ def test_what_is_over_a_limit_is_refused_with_its_count(storage: str) -> None:
     message = refused(storage, start_from=[small(5), "mnasnet0_5"], max_params="10k", max_macs="20k")
     assert message == (
         f"cannot start from 'mnasnet0_5': {counted.params:,} params are over max-params 10k; "
-        f"{counted.macs:,} macs are over max-macs 20k"
+        f"{counted.macs:,} MACs are over max-macs 20k"
     )
 
 

@@ -1,0 +1,78 @@
+"""What a search may train: within a person's limits, within what one trial may cost, and as quick as it must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optuna.trial import Trial
+
+from nas.draws import Proposal
+from nas.limits import Limits
+from nas.meter import Stopwatch
+from nas.trial_cost import Bound
+
+LATENCY = "latency_ms"  # Optuna trial's user attribute: the measured latency of its architecture
+LATENCY_OF = "latency_of"  # likewise: the digest of what was measured, and where
+FAR = 1e6  # what is not measured is farther from the limits than anything that was
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Judges proposals: by `limits`, by the `bound` on one trial's cost, and by `stopwatch`, if they are given.
+
+    What is counted comes first: only what keeps all of that is measured.
+    """
+
+    limits: Limits
+    bound: Bound | None = None
+    stopwatch: Stopwatch | None = None
+
+    def over(self, proposal: Proposal) -> float:
+        """How far the proposal is over what is allowed, at worst, as a share of it; at most 0 is allowed."""
+        counted = self.limits.worst(proposal.cost)
+        if self.bound is not None:
+            counted = max(counted, self.bound.excess(proposal.cost))
+        if self.stopwatch is None or self.limits.max_latency is None:
+            return counted
+        if counted > 0:
+            return FAR + counted
+        return max(counted, self.stopwatch(proposal.architecture) / self.limits.max_latency - 1)
+
+    def refusal(self, trial: Trial, proposal: Proposal) -> str | None:
+        """Why the trial may not train the proposal, its constraints set; None where it may.
+
+        Of a training that costs too much the constraint `time` is set; where there is none, it was within the bound.
+        """
+        for name, share in self.limits.excess(proposal.cost).items():
+            trial.set_constraint(name, share)
+        if not self.limits.allow(proposal.cost):
+            return f"over {self.limits}"
+        if self.bound is not None and self.bound.excess(proposal.cost) > 0:
+            trial.set_constraint("time", self.bound.excess(proposal.cost))
+            return self.bound.violation(proposal.cost)
+        return None if self.stopwatch is None else self._measured(self.stopwatch, trial, proposal)
+
+    def _measured(self, stopwatch: Stopwatch, trial: Trial, proposal: Proposal) -> str | None:
+        latency, most = stopwatch(proposal.architecture), self.limits.max_latency
+        trial.set_user_attr(LATENCY, latency)
+        trial.set_user_attr(LATENCY_OF, _place(proposal.architecture.digest, stopwatch))
+        if most is not None:
+            trial.set_constraint("latency", latency / most - 1)
+        return None if most is None or latency <= most else f"over {self.limits}"
+
+    def __str__(self) -> str:
+        """What must be kept, in words; nothing where that is nothing."""
+        bound = [] if self.bound is None else [str(self.bound)]
+        return " and ".join(([str(self.limits)] if self.limits else []) + bound)
+
+
+def recall(stopwatch: Stopwatch, user_attrs: dict[str, object]) -> None:
+    """Let the stopwatch know what a trial of an earlier run, or of another process, measured on the same device."""
+    digest, _, device = str(user_attrs.get(LATENCY_OF, "")).partition(" on ")
+    latency = user_attrs.get(LATENCY)
+    if device == stopwatch.device and isinstance(latency, float):
+        stopwatch.known.setdefault(digest, latency)
+
+
+def _place(digest: str, stopwatch: Stopwatch) -> str:
+    return f"{digest} on {stopwatch.device}"

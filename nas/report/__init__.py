@@ -1,0 +1,1 @@
+"""A study as pictures and as one HTML file."""

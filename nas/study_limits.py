@@ -1,0 +1,36 @@
+"""The limits that a study was held to, read back from its trials; it loads neither torch nor Optuna."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nas.quantities import show_count
+from studies import Study, StudyStore, noted_of_trials
+
+CONSTRAINT = "constraints:"  # how Optuna names the system attribute of a trial's constraint
+
+
+def study_limits(store: StudyStore, study: Study) -> dict[str, float]:
+    """The limit on each measure by its name ("macs": 12000000), as the newest trial that was trained kept it.
+
+    A limit may change from one run of a study to the next, so it is no setting of the study. A trial notes its measure
+    and by what share of the limit this lies over it, which together tell the limit.
+    """
+    trained = [noted for noted in noted_of_trials(store, study.name, CONSTRAINT).values() if "nas_evaluation" in noted]
+    return limits_noted(trained[-1]) if trained else {}
+
+
+def limits_noted(noted: dict[str, Any]) -> dict[str, float]:
+    """The limits of one trial, from its attributes."""
+    limits = {}
+    for key, share in noted.items():
+        measure = noted.get(key.removeprefix(CONSTRAINT))
+        if key.startswith(CONSTRAINT) and isinstance(measure, int | float) and share > -1:
+            limit = measure / (1 + share)
+            limits[key.removeprefix(CONSTRAINT)] = round(limit) if isinstance(measure, int) else limit
+    return limits
+
+
+def show_limits(limits: dict[str, float]) -> str:
+    """As the options name them: `max-params 500k and max-macs 12M`; empty where there are none."""
+    return " and ".join(f"max-{name} {show_count(limit)}" for name, limit in limits.items())
