@@ -11,6 +11,7 @@ from nas.confirming.randoms import draw_near, limits_of
 from nas.errors import NasError
 from nas.result import SearchResult, TrialResult
 from nas.training.data import Dataset
+from nas.training.recipe import YOUNGER
 from nas.training.seeds import derive_seed
 from searchspace import SpaceError
 from searchspace.space import Task
@@ -60,7 +61,8 @@ def _drawn(result: SearchResult, first: TrialResult, data: Dataset) -> tuple[lis
     space = find_space(settings["space"])
     if space.digest != settings["space_digest"]:
         raise NasError(f"space {space.name!r} has changed since the search")
-    limits, unchecked = limits_of(result.store, result.study)
+    training = YOUNGER | first.evaluation.recipe["training"]
+    limits, unchecked = limits_of(result.store, result.study, training["batch_size"], training["optimizer"])
     task = Task(channels=data.channels, resolution=data.resolution, classes=len(data.classes))
     rng = random.Random(derive_seed(settings["seed"], "confirm", "draw"))
     found = draw_near(space, task, limits, first.cost.macs, rng)

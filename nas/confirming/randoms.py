@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import fields
 
 import optuna
 
@@ -11,7 +10,7 @@ from nas.confirming.contestants import TOLERANCE
 from nas.draws import TRIES, Proposal, propose
 from nas.limits import Limits
 from nas.study import close_storage, optuna_storage
-from searchspace import ArchitectureError
+from searchspace import ArchitectureError, Cost
 from searchspace.space import SearchSpace, Task
 from studies import Study, StudyStore
 
@@ -38,25 +37,28 @@ def draw_near(
     return list(found.values())
 
 
-def limits_of(store: StudyStore, study: Study) -> tuple[Limits, tuple[str, ...]]:
+def limits_of(store: StudyStore, study: Study, batch_size: int, optimizer: str) -> tuple[Limits, tuple[str, ...]]:
     """The limits that the newest trial of the study was held to, and the names of those that are not known here.
 
-    They stand beside the trial as Optuna's constraints: each is the cost's share of its limit, less one.
+    They stand beside the trial as Optuna's constraints: each is the cost's share of its limit, less one. A latency is
+    one of this device's and not looked at.
     """
     storage = optuna_storage(store)
     try:
         trials = optuna.load_study(study_name=study.name, storage=storage).get_trials(deepcopy=False)
     except KeyError:  # the dashboard deletes studies
-        return Limits(), ("of the deleted Optuna study",)
+        return Limits(), ("those of the deleted Optuna study",)
     finally:
         close_storage(storage)
     for trial in reversed(trials):
         if trial.constraints and "macs" in trial.user_attrs:
-            known = {field.name.removeprefix("max_") for field in fields(Limits)} & set(trial.user_attrs)
+            spent = Cost(*(trial.user_attrs[name] for name in ("params", "macs", "activations")))
+            amounts = Limits(batch_size=batch_size, optimizer=optimizer).amounts(spent)
             found = {
-                f"max_{name}": round(trial.user_attrs[name] / (1 + share))
+                f"max_{name}": round(amounts[name] / (1 + share))
                 for name, share in trial.constraints.items()
-                if name in known
+                if name in amounts
             }
-            return Limits(**found), tuple(sorted(set(trial.constraints) - known))
+            limits = Limits(**found, batch_size=batch_size, optimizer=optimizer)
+            return limits, tuple(sorted(set(trial.constraints) - set(amounts)))
     return Limits(), ()

@@ -107,6 +107,6 @@ class ConfirmationContract:
                 table(ConfirmationRow).drop(connection)
             elif left == "the table" and connection.dialect.name != "mysql":  # whose key needs the index
                 index.drop(connection)
-            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0002'"))
+            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0003'"))
         with StudyStore(url) as store:
             assert begun(store, store.open_study("s", {}))

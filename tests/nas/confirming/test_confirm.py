@@ -16,6 +16,7 @@ from nas.confirming.randoms import limits_of
 from nas.confirming.training import Trained
 from nas.errors import NasError, RunError
 from nas.training.recipe import Recipe
+from nas.training.seeds import derive_seed
 from searchspace import Architecture, Dimension, SearchSpace, Stage, Task, build
 from searchspace.blocks import Conv
 from searchspace.spaces import SPACES
@@ -33,7 +34,7 @@ def body(choices: Any, task: Task) -> Architecture:
 SPACE = SearchSpace(
     "test-confirm",
     "networks near each other in cost",
-    (Dimension("width", tuple(range(24, 44)), ordered=True), Dimension("depth", (1, 2), ordered=True)),
+    (Dimension("width", tuple(range(24, 44)), ordered=True), Dimension("depth", (2, 3), ordered=True)),
     body,
 )
 
@@ -76,7 +77,7 @@ def by_width(architecture: Architecture, seed: int) -> float:
 
 def by_seed(architecture: Architecture, seed: int) -> float:
     """Nothing but noise."""
-    return 0.5 + (int(architecture.digest[:4], 16) + seed) % 101 / 1000
+    return 0.5 + derive_seed(seed, architecture.digest) % 101 / 1000
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def test_baselines_cost_what_the_first_leader_does(storage: str) -> None:
 
 def test_the_studys_limits_are_known_from_its_trials(storage: str) -> None:
     with StudyStore(storage) as store:
-        limits, unknown = limits_of(store, store.study("s"))
+        limits, unknown = limits_of(store, store.study("s"), batch_size=128, optimizer="muon")
     assert (limits.max_params, limits.max_macs, unknown) == (30_000, None, ())
 
 
