@@ -11,6 +11,7 @@ import torch
 from optuna.trial import TrialState
 from small_search import TWINS, Fake, accuracy_of, assert_settled, optuna_study, optuna_trials, small_search
 
+from nas.commands.search import front_lines, search_document
 from nas.errors import NasError
 from nas.objectives import Objectives
 from nas.samplers import SAMPLERS
@@ -37,6 +38,10 @@ class Steps(Fake):
         for score in super().__call__(architecture, seed=seed, stop=stop):
             share = {3: 0.8, 9: 1.0}.get(score.epoch, 0.1)
             yield EpochScore(**{**vars(score), "val_accuracy": share * self.accuracy(architecture)})
+
+
+def by_size(architecture: Architecture) -> float:
+    return min(0.9, cost(architecture).params / 20_000)
 
 
 def searched(storage: str, budget: int = 12, **settings: Any) -> Any:
@@ -128,6 +133,17 @@ def test_several_objectives_give_a_front_and_prune(storage: str, sampler: str) -
     assert statuses == {"COMPLETE", "PRUNED"}, "some are pruned, with several objectives too"
 
 
+def test_a_search_says_where_the_front_begins_and_ends(storage: str) -> None:
+    result = searched(storage, budget=20, objective=COSTS, evaluate=Steps(epochs=ENDS[-1], accuracy=by_size))
+    (line,) = front_lines(result)
+    front = result.pareto_front("params")
+    assert line.startswith(f"front of accuracy and params: {len(front)} networks, from ")
+    assert f"(trial {front.iloc[0]['trial']})" in line
+    assert f"{front.iloc[-1]['val_accuracy']:.2%}" in line
+    assert search_document(result)["fronts"] == {"params": list(front["trial"])}
+    assert not list(front_lines(searched(storage, budget=3, study="plain")))
+
+
 def assert_settled_values(storage: str) -> None:
     for trial in optuna_trials(storage):
         if trial.state == TrialState.COMPLETE:
@@ -137,10 +153,6 @@ def assert_settled_values(storage: str) -> None:
 
 def test_small_networks_survive_beside_accurate_ones(storage: str) -> None:
     """By accuracy alone the smallest network, the worst of all, would never go on."""
-
-    def by_size(architecture: Architecture) -> float:
-        return min(0.9, cost(architecture).params / 20_000)
-
     fake = Steps(epochs=ENDS[-1], accuracy=by_size)
     result = searched(storage, budget=30, objective=COSTS, evaluate=fake)
     frame = result.dataframe()
