@@ -55,7 +55,7 @@ class Finish:
             for one in standings
             if one.contestant is winner or one.contestant.role != "leader"
         }
-        self.run.name_winner(tested[winner], list(tested.values()))
+        self.run.name_winner(tested[winner], [one for one in standings if one.contestant is not winner])
         return self._summary(tuple(tested.get(one.contestant, one) for one in standings), search)
 
     def _summary(self, standings: tuple[Standing, ...], search: RandomSearch | None) -> Confirmation:

@@ -143,7 +143,11 @@ class Confirmation:
     def lines(self) -> list[dict[str, Any]]:
         """What `table()` shows, a mapping a network; None is what was not measured."""
         others = sorted(self.baselines, key=lambda one: -(one.mean or 0.0))
-        return [_line(one, self.epochs) for one in (*self.ranked, *others)]
+        return [_line(one, self.epochs, self.shows_test(one)) for one in (*self.ranked, *others)]
+
+    def shows_test(self, one: Standing) -> bool:
+        """Whether its test accuracy is reported: a leader's that lost is not, where an earlier run measured one."""
+        return one is self.winner or one.contestant.role != "leader"
 
     def table(self) -> DataFrame:
         """A line a network, the winner first, then the other leaders, then the baselines, each by mean.
@@ -158,7 +162,7 @@ class Confirmation:
         return frame.astype({"trial": "Int64", **dict.fromkeys(numbers, "float64")})
 
 
-def _line(one: Standing, epochs: int) -> dict[str, Any]:
+def _line(one: Standing, epochs: int, tested: bool) -> dict[str, Any]:
     who = one.contestant
     return {
         "role": who.role,
@@ -173,6 +177,6 @@ def _line(one: Standing, epochs: int) -> dict[str, Any]:
         "macs": who.cost.macs,
         "epochs": epochs,
         "seconds": one.seconds,
-        "test_accuracy": one.test_mean,
-        "test_half_width": one.test_half_width,
+        "test_accuracy": one.test_mean if tested else None,
+        "test_half_width": one.test_half_width if tested else None,
     }

@@ -163,15 +163,19 @@ class ConfirmationRun:
         if measured is not None:
             self.store.confirmations.record_test(training.id, measured)
 
-    def name_winner(self, winner: Standing, tested: Sequence[Standing]) -> None:
-        """Keep the weights of the winner's best training alone, of all that were tested."""
+    def name_winner(self, winner: Standing, others: Sequence[Standing]) -> None:
+        """Name the winner's best training, and drop the weights of those others that were tested and cannot win.
+
+        A leader that lost keeps its own: more seeds may yet make it win.
+        """
         best = winner.best
         assert best is not None
         self.store.confirmations.choose(best.id)
-        for standing in tested:
-            for training in standing.complete:
-                if training.id != best.id:
-                    kept.forget(self.weights, training.id)
+        mine = {one.id for one in winner.trainings}
+        leaders = {one.id for each in others if each.contestant.role == "leader" for one in each.trainings}
+        rivals = {one.id for each in others if each.contestant.role != "leader" for one in each.trainings}
+        for training_id in (mine | (rivals - leaders)) - {best.id}:
+            kept.forget(self.weights, training_id)
 
 
 def _ending(found: ConfirmedTraining) -> str:

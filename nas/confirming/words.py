@@ -69,8 +69,8 @@ def _cells(one: Standing, found: Confirmation) -> tuple[str, ...]:
         show_count(who.cost.macs),
         str(found.epochs),
         show_duration(one.seconds),
-        _share(one.test_mean),
-        _points(one.test_half_width),
+        _share(one.test_mean if found.shows_test(one) else None),
+        _points(one.test_half_width if found.shows_test(one) else None),
     )
 
 

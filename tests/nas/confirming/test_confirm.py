@@ -129,7 +129,7 @@ def test_the_test_split_is_for_the_winner_and_the_baselines_and_measured_once(st
     assert set(trainer.tested) == {found.winner.contestant.architecture.digest} | rivals
     assert len(trainer.tested) == 3 * (1 + len(rivals))
     again = FakeTrainer(by_width)
-    assert confirmed(storage, again, baselines=TEN).table().equals(found.table())
+    assert confirmed(storage, again, baselines=TEN).lines == found.lines
     assert (again.trained, again.tested) == ([], [])
 
 
