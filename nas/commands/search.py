@@ -88,7 +88,7 @@ def front_lines(result: SearchResult) -> Iterator[str]:
 
 
 def _amount(cost: str, value: float) -> str:
-    return f"{value:.3g} ms" if cost == "latency_ms" else f"{show_count(value)} {cost}"
+    return f"{value:.3g} ms" if cost == "latency_ms" else f"{show_count(value)} {'MACs' if cost == 'macs' else cost}"
 
 
 def _say_best(result: SearchResult, options: str) -> None:
@@ -105,8 +105,7 @@ def _say_best(result: SearchResult, options: str) -> None:
     if (doubt := doubt_about(result)) is not None:
         say(doubt)
     options = f"--study {word(result.study.name)}{options}"
-    for cost in costs_of(result):
-        say(f"next: nas rank --pareto {cost} {options}")
-    say(f"next: nas confirm {options}")
-    say(f"      nas show {best.number} {options}")
-    say(f"      nas export {options}")
+    fronts = [f"nas rank --pareto {cost} {options}" for cost in costs_of(result)]
+    going_on = [*fronts, f"nas confirm {options}", f"nas show {best.number} {options}", f"nas export {options}"]
+    for place, command in enumerate(going_on):
+        say(f"{'      ' if place else 'next: '}{command}")
