@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nas.hub import from_pretrained
     from nas.progress import make_progress
     from nas.result import SearchResult, TrialResult, open_study
+    from nas.scaling.fitted import ScalingFit, fit_scaling
+    from nas.scaling.members import train_family
     from nas.scaling.records import Family, Scaled, Scaling
     from nas.scaling.scaleup import scale, scale_family
     from nas.searching import search
@@ -43,6 +45,8 @@ _HOMES = {
     "nas.hub": ("from_pretrained",),
     "nas.progress": ("make_progress",),
     "nas.result": ("SearchResult", "TrialResult", "open_study"),
+    "nas.scaling.fitted": ("ScalingFit", "fit_scaling"),
+    "nas.scaling.members": ("train_family",),
     "nas.scaling.records": ("Family", "Scaled", "Scaling"),
     "nas.scaling.scaleup": ("scale", "scale_family"),
     "nas.searching": ("search",),
@@ -66,12 +70,14 @@ __all__ = [
     "RunError",
     "Scaled",
     "Scaling",
+    "ScalingFit",
     "SearchResult",
     "TrainedNetwork",
     "Training",
     "TrialResult",
     "confirm",
     "export_trial",
+    "fit_scaling",
     "forecast",
     "from_pretrained",
     "load",
@@ -84,6 +90,7 @@ __all__ = [
     "scale_family",
     "search",
     "train",
+    "train_family",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from optuna.trial import Trial
 
@@ -13,6 +13,7 @@ from nas.trial_cost import Bound
 
 LATENCY = "latency_ms"  # Optuna trial's user attribute: the measured latency of its architecture
 LATENCY_OF = "latency_of"  # likewise: the digest of what was measured, and where
+PATIENCE = 100  # networks that are measured for one decision: some spaces hold none that is quick
 FAR = 1e6  # what is not measured is farther from the limits than anything that was
 
 
@@ -20,12 +21,16 @@ FAR = 1e6  # what is not measured is farther from the limits than anything that 
 class Admission:
     """Judges proposals: by `limits`, by the `bound` on one trial's cost, and by `stopwatch`, if they are given.
 
-    What is counted comes first: only what keeps all of that is measured.
+    What is counted comes first: only what keeps all of that is measured, and of that no more than `PATIENCE`.
     """
 
     limits: Limits
     bound: Bound | None = None
     stopwatch: Stopwatch | None = None
+    _before: int = field(init=False)  # networks that the stopwatch had measured by then
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_before", 0 if self.stopwatch is None else self.stopwatch.measured)
 
     def over(self, proposal: Proposal) -> float:
         """How far the proposal is over what is allowed, at worst, as a share of it; at most 0 is allowed."""
@@ -34,9 +39,13 @@ class Admission:
             counted = max(counted, self.bound.excess(proposal.cost))
         if self.stopwatch is None or self.limits.max_latency is None:
             return counted
-        if counted > 0:
+        if counted > 0 or self._impatient(self.stopwatch, proposal):
             return FAR + counted
         return max(counted, self.stopwatch(proposal.architecture) / self.limits.max_latency - 1)
+
+    def _impatient(self, stopwatch: Stopwatch, proposal: Proposal) -> bool:
+        """Whether the proposal would have to be measured, after so many others."""
+        return stopwatch.lacks(proposal.architecture) and stopwatch.measured - self._before >= PATIENCE
 
     def refusal(self, trial: Trial, proposal: Proposal) -> str | None:
         """Why the trial may not train the proposal, its constraints set; None where it may.
@@ -55,15 +64,10 @@ class Admission:
     def _measured(self, stopwatch: Stopwatch, trial: Trial, proposal: Proposal) -> str | None:
         latency, most = stopwatch(proposal.architecture), self.limits.max_latency
         trial.set_user_attr(LATENCY, latency)
-        trial.set_user_attr(LATENCY_OF, _place(proposal.architecture.digest, stopwatch))
+        trial.set_user_attr(LATENCY_OF, f"{proposal.architecture.digest} on {stopwatch.device}")
         if most is not None:
             trial.set_constraint("latency", latency / most - 1)
         return None if most is None or latency <= most else f"over {self.limits}"
-
-    def __str__(self) -> str:
-        """What must be kept, in words; nothing where that is nothing."""
-        bound = [] if self.bound is None else [str(self.bound)]
-        return " and ".join(([str(self.limits)] if self.limits else []) + bound)
 
 
 def recall(stopwatch: Stopwatch, user_attrs: dict[str, object]) -> None:
@@ -72,7 +76,3 @@ def recall(stopwatch: Stopwatch, user_attrs: dict[str, object]) -> None:
     latency = user_attrs.get(LATENCY)
     if device == stopwatch.device and isinstance(latency, float):
         stopwatch.known.setdefault(digest, latency)
-
-
-def _place(digest: str, stopwatch: Stopwatch) -> str:
-    return f"{digest} on {stopwatch.device}"

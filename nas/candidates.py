@@ -182,13 +182,17 @@ class Candidates:
     def _draw(
         self, known: set[str], admission: Admission, rng: random.Random, stop: Callable[[], bool]
     ) -> Proposal | None:
+        costly = False
         for proposal in draws(self.space, self.task, self.limits, known.__contains__, rng, admission.over):
             if stop():
                 return None
             if admission.over(proposal) <= 0:
                 return proposal
-        kept = f" and keeps {admission}" if str(admission) else ""
-        raise Exhausted(f"space {self.space.name!r} has no other architecture that can be found{kept}")
+            costly = costly or self.limits.allow(proposal.cost)
+        kept = [str(self.limits)] if self.limits else []
+        kept += [f"the {admission.bound} that one trial may take"] if costly and admission.bound is not None else []
+        keeps = f" and keeps {' and '.join(kept)}" if kept else ""
+        raise Exhausted(f"space {self.space.name!r} has no other architecture that can be found{keeps}")
 
     def require_feasible(self) -> None:
         """Make sure that something fits the limits, and all of `starts` do, before anything is recorded.

@@ -263,9 +263,23 @@ def cost(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) ->
 @options(OTHER_SIZE)
 @click.option("--classes", type=click.IntRange(1), help="Number of classes (default: the architecture's).")
 @click.option("--out", metavar="FILE", help="Write the network to this new .json file, for nas train and nas show.")
-@options(STORAGE, STUDY, DEVICE, IMPORT, JSON)
+@click.option(
+    "--fit", is_flag=True, help="Train each direction's network of twice the size shortly, and take the best."
+)
+@click.option("--train", is_flag=True, help="Train the networks of --phi as trials are trained, and rank them.")
+@click.option(
+    "--epochs", type=click.IntRange(1, 100_000), help="Of --fit (default: the study's shortest training, or 4)."
+)
+@click.option("--seeds", type=int, help="Trainings of each network of --fit (default: 2).")
+@click.option("--dataset", metavar="DATA", help="Images for --fit and --train (default: the trial's study's).")
+@options(LIMIT_TRAIN)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of the trainings (default: the study's, or 0).")
+@options(STORAGE, STUDY, DEVICE, DATA_DIR, IMPORT, JSON)
 def scale(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) -> None:
-    """Scale a network up or down: trial:17, a reference, a JSON file or an export folder. Nothing is trained."""
+    """Scale a network up or down: trial:17, a reference, a JSON file or an export folder.
+
+    Nothing is trained without --fit or --train; what --fit learnt holds for later sizes of the same trial.
+    """
     from nas.commands import scale as scale_command
 
     scale_command.scale(what, modules=modules, as_json=as_json, **settings)

@@ -20,12 +20,18 @@ class Stopwatch:
         self._measure = measure
         self.device = device
         self.known: dict[str, float] = {}
+        self.measured = 0
+        """How often it was started."""
 
     def __call__(self, architecture: Architecture) -> float:
-        digest = architecture.digest
-        if digest not in self.known:
-            self.known[digest] = self._measure(architecture)
-        return self.known[digest]
+        if self.lacks(architecture):
+            self.known[architecture.digest] = self._measure(architecture)
+            self.measured += 1
+        return self.known[architecture.digest]
+
+    def lacks(self, architecture: Architecture) -> bool:
+        """Whether the architecture would have to be measured."""
+        return architecture.digest not in self.known
 
 
 @dataclass(frozen=True)

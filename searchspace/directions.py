@@ -39,7 +39,7 @@ class Direction:
         return macs ** (depth + width)
 
 
-def _dollar(depth: float, width: float, resolution: float) -> ScalingLaw:
+def law_along(depth: float, width: float, resolution: float) -> ScalingLaw:
     """The law that doubles the multiply-adds at phi 1 by these exponents, which sum to 1."""
     return ScalingLaw(2**depth, 2 ** (width / 2), 2 ** (resolution / 2))
 
@@ -49,9 +49,9 @@ DIRECTIONS: dict[str, Direction] = {
     for direction in (
         Direction("width", LAWS["width"], "Zagoruyko and Komodakis 2016"),
         Direction("wide", LAWS["wide"], "Dollar et al. 2021, without growth of small images"),
-        Direction("fast", _dollar(0.1, 0.8, 0.1), "Dollar et al. 2021, dWr"),
+        Direction("fast", law_along(0.1, 0.8, 0.1), "Dollar et al. 2021, dWr"),
         Direction("even", LAWS["even"], "Dollar et al. 2021, dw"),
-        Direction("uniform", _dollar(1 / 3, 1 / 3, 1 / 3), "Dollar et al. 2021, dwr"),
+        Direction("uniform", law_along(1 / 3, 1 / 3, 1 / 3), "Dollar et al. 2021, dwr"),
         Direction("efficientnet", LAWS["balanced"], "Tan and Le 2019"),
         Direction("depth", LAWS["depth"], "He et al. 2015"),
         Direction("resolution", LAWS["resolution"], "Howard et al. 2017"),

@@ -25,6 +25,7 @@ from studies.records import (
     Slot,
     Study,
 )
+from studies.scalings import LearntScaling, Scalings, ScalingTraining
 from studies.store import StudyStore
 
 __all__ = [
@@ -44,6 +45,9 @@ __all__ = [
     "Duration",
     "Evaluation",
     "InvalidName",
+    "LearntScaling",
+    "ScalingTraining",
+    "Scalings",
     "Slot",
     "StoreError",
     "StoreUnavailable",

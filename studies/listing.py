@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Connection, Executable, Select, func, select
 
 from studies.records import COMPLETE, STATUSES
-from studies.tables import EpochRow, EvaluationRow, ExportRow, StudyRow
+from studies.tables import ArchitectureRow, EpochRow, EvaluationRow, ExportRow, ScalingRow, StudyRow
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -63,6 +63,27 @@ def curve(connection: Connection, evaluation_id: str) -> DataFrame:
     columns = (EpochRow.epoch, EpochRow.train_loss, EpochRow.val_accuracy, EpochRow.learning_rate, EpochRow.seconds)
     query = select(*columns).where(EpochRow.evaluation_id == evaluation_id).order_by(EpochRow.epoch)
     return read_frame(connection, query)
+
+
+def scalings(connection: Connection) -> DataFrame:
+    """The short trainings of scaled networks, those of one network together, each direction's in the order of seeds."""
+    member, start = ArchitectureRow, ScalingRow.start_digest
+    query = select(
+        start,
+        ScalingRow.direction,
+        ScalingRow.digest,
+        member.params,
+        member.macs,
+        member.activations,
+        ScalingRow.epochs,
+        ScalingRow.seed,
+        ScalingRow.val_accuracy,
+        ScalingRow.seconds,
+        ScalingRow.device,
+        ScalingRow.fingerprint,
+        ScalingRow.created_at.label("created"),
+    ).join(member, member.digest == ScalingRow.digest)
+    return read_frame(connection, query.order_by(start, ScalingRow.epochs, ScalingRow.direction, ScalingRow.seed))
 
 
 def exports(connection: Connection, study_id: str) -> DataFrame:

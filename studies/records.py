@@ -69,6 +69,18 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Duration:
+    """How long an evaluation took: its cost, epochs, seconds in all, and those of its fastest epoch."""
+
+    params: int
+    macs: int
+    activations: int
+    epochs: int
+    seconds: float
+    epoch_seconds: float
+
+
+@dataclass(frozen=True)
 class ConfirmedTraining:
     """One training of a confirmation, with the architecture's JSON and cost; times are UTC, durations seconds.
 
@@ -101,18 +113,6 @@ class ConfirmedTraining:
     macs: int
     activations: int
     architecture_json: str
-
-
-@dataclass(frozen=True)
-class Duration:
-    """How long an evaluation took: its cost, epochs, seconds in all, and those of its fastest epoch."""
-
-    params: int
-    macs: int
-    activations: int
-    epochs: int
-    seconds: float
-    epoch_seconds: float
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from studies.connect import display
 from studies.errors import StoreError, StoreUnavailable
 from studies.tables import Base
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision in migrations/versions; a database at it needs no look at Alembic."""
 
 VERSION_TABLE = "nas_alembic_version"

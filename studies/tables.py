@@ -168,6 +168,41 @@ class SlotRow(Base):
     __table_args__ = (Index("ix_nas_slot_state", "study_id", "state", "slot_no"), MYSQL_TABLE)
 
 
+class ScalingRow(Base):
+    """One short training of a scaled network; `id` is the SHA-256 of all that its accuracy depends on."""
+
+    __tablename__ = "nas_scaling"
+
+    id: Mapped[str] = mapped_column(String(SHA256_LENGTH), primary_key=True)
+    start_digest: Mapped[str] = mapped_column(ForeignKey("nas_architecture.digest"), index=True)
+    digest: Mapped[str] = mapped_column(ForeignKey("nas_architecture.digest"))
+    fingerprint: Mapped[str] = mapped_column(String(255))
+    seed: Mapped[int] = mapped_column(BigInteger)
+    direction: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    epochs: Mapped[int]
+    val_accuracy: Mapped[float] = mapped_column(Double)
+    seconds: Mapped[float | None] = mapped_column(Double)
+    device: Mapped[str] = mapped_column(String(255))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    recipe: Mapped[JSON] = mapped_column(JsonText, nullable=False)
+
+
+class ScalingFitRow(Base):
+    """The exponents learnt for one network on one set of images; a later fit of the same takes its place."""
+
+    __tablename__ = "nas_scaling_fit"
+
+    start_digest: Mapped[str] = mapped_column(ForeignKey("nas_architecture.digest"), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(SHA256_LENGTH), primary_key=True)
+    direction: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    depth: Mapped[float] = mapped_column(Double)
+    width: Mapped[float] = mapped_column(Double)
+    resolution: Mapped[float] = mapped_column(Double)
+    trainings: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    why: Mapped[str] = mapped_column(long_text())
+
+
 def table(row: type[Base]) -> Table:
     """The table behind a row class, for statements that write."""
     return cast(Table, row.__table__)

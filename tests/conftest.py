@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="torch sees no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def _own_spaces() -> Iterator[None]:
+    """A space that a test registers is forgotten after it."""
+    spaces = sys.modules.get("searchspace.spaces")
+    before = dict(spaces.SPACES) if spaces else None
+    yield
+    if spaces and before is not None:
+        spaces.SPACES.clear()
+        spaces.SPACES.update(before)
 
 
 @pytest.fixture(scope="session")

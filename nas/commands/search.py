@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from nas.commands.telling import cost_line, trial_document
 from nas.confirming.doubt import doubt_about
+from nas.objectives import Objectives
 from nas.plugins import load_plugins
 from nas.progress import make_progress
+from nas.quantities import show_count
 from nas.result import SearchResult, TrialResult
 from nas.stop import Interrupted
 from nas.terminal import DEFAULT_STORAGE, fail, print_json, say, word
 from nas.training.memory import keep_memory
+from studies import CostName
 
 
 def search(
@@ -64,7 +68,27 @@ def search_document(result: SearchResult) -> dict[str, Any]:
         "ended": result.ended,
         "slots": result.store.slot_counts(result.study.id),
         "best": None if found is None else trial_document(TrialResult(found)),
+        "fronts": {cost: [int(number) for number in result.pareto_front(cost)["trial"]] for cost in costs_of(result)},
     }
+
+
+def costs_of(result: SearchResult) -> tuple[CostName, ...]:
+    """The costs among the study's objectives."""
+    return Objectives.parse(str(result.study.settings["objective"])).costs  # pyright: ignore[reportReturnType]
+
+
+def front_lines(result: SearchResult) -> Iterator[str]:
+    """For each cost among the objectives, where the front of it and the accuracy begins and ends."""
+    for cost in costs_of(result):
+        front = result.pareto_front(cost)
+        if len(front):
+            ends = (front.iloc[0], front.iloc[-1])
+            low, high = (f"{row.val_accuracy:.2%} with {_amount(cost, row[cost])} (trial {row.trial})" for row in ends)
+            yield f"front of accuracy and {cost}: {len(front)} networks, from {low} to {high}"
+
+
+def _amount(cost: str, value: float) -> str:
+    return f"{value:.3g} ms" if cost == "latency_ms" else f"{show_count(value)} {cost}"
 
 
 def _say_best(result: SearchResult, options: str) -> None:
@@ -76,9 +100,13 @@ def _say_best(result: SearchResult, options: str) -> None:
     best = TrialResult(found)
     accuracy = "" if best.val_accuracy is None else f"{best.val_accuracy:.2%} validation accuracy, "
     click.echo(f"best: trial {best.number}, {accuracy}{cost_line(best.cost)}")
+    for line in front_lines(result):
+        click.echo(line)
     if (doubt := doubt_about(result)) is not None:
         say(doubt)
     options = f"--study {word(result.study.name)}{options}"
+    for cost in costs_of(result):
+        say(f"next: nas rank --pareto {cost} {options}")
     say(f"next: nas confirm {options}")
     say(f"      nas show {best.number} {options}")
     say(f"      nas export {options}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 from nas.errors import NasError
@@ -106,7 +105,7 @@ def _checkpoints(recipe: Mapping[str, Any]) -> tuple[bool, tuple[int, ...]]:
     training = recipe.get("training", recipe)
     rungs, epochs = list(training.get("rungs") or ()), int(training.get("epochs", 1))
     if rungs:
-        return True, tuple(accumulate((*rungs, epochs)))
+        return True, (*rungs, epochs)
     return False, tuple(sorted({max(1, round(epochs / 4)), max(1, round(epochs / 2)), epochs}))
 
 

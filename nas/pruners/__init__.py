@@ -10,7 +10,7 @@ from optuna.pruners import BasePruner
 from nas.errors import NasError
 from nas.pruners.rungs import RungPruner
 from nas.samplers import unknown
-from nas.training.recipe import Recipe, rungs_for
+from nas.training.recipe import rungs_for
 
 
 def _asha(epochs: int) -> BasePruner:
@@ -22,9 +22,8 @@ def _asha(epochs: int) -> BasePruner:
 
 
 def _rungs(epochs: int) -> BasePruner:
-    """Complete schedules of growing length, of which each is for the best third of the one before."""
-    recipe = Recipe(epochs=epochs, rungs=rungs_for(epochs))
-    return RungPruner(recipe.rung_ends[:-1])
+    """Complete schedules one after the other, of which each is for the best third of the one before."""
+    return RungPruner(rungs_for(epochs))
 
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from nas.training.recipe import RUNG_FACTOR, rungs_for
+from nas.training.recipe import RUNG_FACTOR, Recipe, rungs_for
 
 ExpectedEpochs = Callable[[int, int], float]
 """From a trial's epochs and the number of trials to the epochs that are trained in all."""
@@ -46,9 +46,9 @@ def asha(epochs: int, trials: int) -> float:
 
 
 def rungs(epochs: int, trials: int) -> float:
-    """As `nas.pruners` sets it up: a schedule of its own for each rung, of which the best third goes on."""
+    """As `nas.pruners` sets it up: of each rung the best third goes on."""
     total, arrived = 0.0, float(trials)
-    for length in (*rungs_for(epochs), epochs):
+    for length in Recipe(epochs=epochs, rungs=rungs_for(epochs)).schedules:
         total += arrived * length
         arrived = _promoted(arrived, RUNG_FACTOR)
     return total

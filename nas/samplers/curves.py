@@ -36,8 +36,8 @@ def comparable(curves: Sequence[Curve]) -> Floats:
     went on counts by its value there. Should a complete trial have no value there, final values are compared, and
     nothing is known of those that stopped.
     """
-    if not curves:
-        return np.empty(0)
+    if all(FINAL in curve for curve in curves):
+        return np.array([curve[FINAL] for curve in curves])
     steps = _steps(curves)
     table = np.array([[curve.get(step, math.nan) for step in steps] for curve in curves])
     lines = _lines(table)

@@ -88,19 +88,22 @@ _TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 
 def _results(study: Study, trials: Sequence[FrozenTrial], weights: Floats | None) -> list[Result]:
     minimised = np.array([direction == StudyDirection.MINIMIZE for direction in study.directions])
-    sign, others = (-1.0 if minimised[0] else 1.0), (study.metric_names or [])[1:]
+    sign, several, others = (-1.0 if minimised[0] else 1.0), len(minimised) > 1, (study.metric_names or [])[1:]
     found: list[tuple[FrozenTrial, Curve, list[float]]] = []
     for trial in trials:
         if trial.state in _TOLD and (not trial.system_attrs or _feasible(trial)):
-            curve, costs = _curve(trial, sign), _costs(trial, others)
-            if curve and len(costs) == len(minimised) - 1:
+            curve, costs = _curve(trial, sign), _costs(trial, others) if several else []
+            if curve and (not several or len(costs) == len(minimised) - 1):
                 found.append((trial, curve, costs))
     scores = comparable([curve for _, curve, _ in found])
     known = np.flatnonzero(np.isfinite(scores))
     if weights is not None and len(known) > 0:
         values = np.column_stack([sign * scores, [costs for *_, costs in found]])[known]
         scores[known] = scalarised(values, minimised, weights)
-    return [Result(found[index][0].params, float(scores[index]), found[index][0].user_attrs) for index in known]
+    return [
+        Result(found[index][0].params, score, found[index][0].user_attrs)
+        for index, score in zip(known.tolist(), scores[known].tolist(), strict=True)
+    ]
 
 
 def _curve(trial: FrozenTrial, sign: float) -> Curve:
@@ -109,19 +112,20 @@ def _curve(trial: FrozenTrial, sign: float) -> Curve:
     A pruned trial whose last value is not a number says nothing, whatever it had before.
     """
     reported = trial.intermediate_values or _of_attribute(trial.user_attrs.get(RUNGS))
-    curve: dict[float, float] = {step: sign * value for step, value in reported.items()}
+    curve: dict[float, float] = {step: sign * value for step, value in reported.items() if math.isfinite(value)}
     if trial.state == TrialState.COMPLETE:
-        curve[FINAL] = sign * trial.values[0]
-    if not curve or not math.isfinite(curve[max(curve)]):
-        return {}
-    return {step: value for step, value in curve.items() if math.isfinite(value)}
+        final = sign * trial.values[0]
+        return {**curve, FINAL: final} if math.isfinite(final) else {}
+    return curve if curve and max(curve) == max(reported) else {}
 
 
 def _of_attribute(rungs: Any) -> dict[int, float]:
     """Of {"3": 0.61, "13": 0.74}; anything else may be somebody's attribute of the same name, and is nothing."""
+    if not isinstance(rungs, dict):
+        return {}
     try:
         return {int(step): float(value) for step, value in rungs.items()}
-    except (AttributeError, TypeError, ValueError):
+    except (TypeError, ValueError):
         return {}
 
 

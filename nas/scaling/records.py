@@ -53,13 +53,18 @@ class Scaling:
 
 @dataclass(frozen=True)
 class FamilyMember:
-    """The network of one phi: about 2^phi times the multiply-adds. Errors are shares of the targets."""
+    """The network of one phi: about 2^phi times the multiply-adds. Errors are shares of the targets.
+
+    `val_accuracy` is what a trial's training of it reached, `failure` why one failed, where there was one.
+    """
 
     phi: float
     architecture: Architecture
     cost: Cost
     target_params: int
     target_macs: int
+    val_accuracy: float | None = None
+    failure: str = ""
 
     @property
     def params_error(self) -> float:

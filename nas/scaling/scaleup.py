@@ -12,6 +12,7 @@ from nas.limits import Limits, show_amount
 from nas.meter import Latency, Meter, Use
 from nas.quantities import show_count
 from nas.scaling.fit import Fit, NothingFits, fit, width_of
+from nas.scaling.learnt import FITTED, learnt_direction, require_learnt
 from nas.scaling.records import Family, FamilyMember, Scaled, Scaling
 from nas.scaling.start import Start, find_start
 from searchspace import Architecture, ArchitectureError, SpaceError, cifar_form
@@ -58,8 +59,8 @@ def scale(
     if not limits.given:
         raise NasError("scaling needs a limit, such as --max-macs 200M, or sizes: --phi 1,2,3")
     start = find_start(what, resolution, classes, resolution_range, storage, study)
-    chosen, why = _chosen(direction, start.architecture)
-    several = direction == "all" or (direction is None and limits.max_latency is None)
+    chosen, why = _chosen(direction, start, storage)
+    several = direction == "all" or (direction in (None, FITTED) and limits.max_latency is None)
     latency = _latency_on(device) if limits.max_latency is not None else None
     meter = Meter(limits, latency)
     rows = [_along(start, chosen, meter)]
@@ -68,7 +69,8 @@ def scale(
     if several:
         others = {law.name: _along(start, law, meter) for law in DIRECTIONS.values() if law.name != chosen.name}
         others[chosen.name] = rows[0]
-        rows = [*(others[name] for name in DIRECTIONS), *_published(start, meter)]
+        order = dict.fromkeys((*DIRECTIONS, chosen.name))
+        rows = [*(others[name] for name in order), *_published(start, meter)]
     return Scaling(
         start.architecture, count_cost(start.architecture), limits, start.pixels, chosen.name, why, tuple(rows)
     )
@@ -93,20 +95,24 @@ def scale_family(
         NasError: wrong input, or a phi that no rounding of this network meets; the nearest is named.
     """
     start = find_start(what, resolution, classes, resolution_range, storage, study)
-    chosen, why = _chosen(direction, start.architecture)
+    chosen, why = _chosen(direction, start, storage)
     if not phi or len(set(phi)) < len(phi) or not all(abs(each) <= MOST_PHI for each in phi):
         raise NasError(f"phi is one or more different numbers from {-MOST_PHI:g} to {MOST_PHI:g}, given {list(phi)}")
     members = tuple(_member(start, chosen, each) for each in phi)
     return Family(start.architecture, count_cost(start.architecture), start.pixels, chosen.name, why, members)
 
 
-def _chosen(direction: Direction | str | None, start: Architecture) -> tuple[Direction, str]:
+def _chosen(direction: Direction | str | None, start: Start, storage: str) -> tuple[Direction, str]:
+    """The direction asked for, or what was fitted to a trial, or what papers recommend for images of this size."""
+    if direction == FITTED:
+        return require_learnt(start, storage)
     if direction is None or direction == "all":
-        return default_direction(start)
+        learnt = learnt_direction(start, storage) if start.fingerprint else None
+        return learnt or default_direction(start.architecture)
     try:
         chosen = direction if isinstance(direction, Direction) else find_direction(direction)
     except SpaceError as error:
-        raise NasError(f"{error}; or all") from None
+        raise NasError(f"{error}; or all, or {FITTED}") from None
     return chosen, "as asked"
 
 

@@ -18,10 +18,11 @@ MOST_PIXELS = 4096
 
 @dataclass(frozen=True)
 class Start:
-    """A network that can be built, and the resolutions within which it is scaled."""
+    """A network that can be built, and the resolutions within which it is scaled; a trial's images' `fingerprint`."""
 
     architecture: Architecture
     pixels: Pixels
+    fingerprint: str | None = None
 
 
 def find_start(
@@ -31,8 +32,9 @@ def find_start(
     resolution_range: tuple[int, int] | None,
     storage: str,
     study: str | None,
+    side: int | None = None,
 ) -> Start:
-    """What is meant by the name, at the resolution and with the classes asked for.
+    """What is meant by the name, at the resolution and with the classes asked for; `side` is the images' if known.
 
     Without a range, images of 64 pixels and below do not grow beyond the data's, nor do any shrink below 16 pixels or
     what the network takes.
@@ -43,9 +45,10 @@ def find_start(
     name = what if isinstance(what, str) else ""
     name = f"{TRIAL}{name}" if name.isascii() and name.isdigit() else name
     found = what if isinstance(what, Architecture) else find_architecture(name, storage, study)
-    data = found.resolution
+    data, fingerprint = side or found.resolution, None
     if name.startswith(TRIAL):
-        data = open_study(storage, study).trial(int(name.removeprefix(TRIAL))).base.resolution
+        trial = open_study(storage, study).trial(int(name.removeprefix(TRIAL)))
+        data, fingerprint = trial.base.resolution, trial.evaluation.fingerprint
     if resolution is not None:
         found, data = at_resolution(name, found, resolution), resolution
     found = found.changed(classes=classes or found.classes)
@@ -53,7 +56,7 @@ def find_start(
     inside = min(max(found.resolution, pixels.lowest), pixels.highest)
     found = found.changed(resolution=inside)
     cost(found)  # refuses what cannot be built before it is scaled
-    return Start(found, _passable(found, pixels))
+    return Start(found, _passable(found, pixels), fingerprint)
 
 
 def _asked(ends: tuple[int, int]) -> Pixels:

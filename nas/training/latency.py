@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from nas.errors import NasError
 from nas.training.device import describe_device, fast_bfloat16
 from nas.training.evaluate import autocast
 from searchspace import Architecture, build
+
+FEWEST = 7  # passes of which a median is taken
+QUICK = 0.5  # seconds for each of many networks
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,18 @@ class Latency:
 
 @torch.inference_mode()
 def measure_latency(
-    network: nn.Module, input_shape: tuple[int, int, int], *, batch_size: int = 1, runs: int = 30, warmup: int = 5
+    network: nn.Module,
+    input_shape: tuple[int, int, int],
+    *,
+    batch_size: int = 1,
+    runs: int = 30,
+    warmup: int = 5,
+    seconds: float = math.inf,
 ) -> Latency:
     """Time forward passes on the network's own device and in the precision that evaluation uses there.
 
-    `input_shape` is (channels, height, width). The network's mode is restored.
+    `input_shape` is (channels, height, width). Once `seconds` are over, `FEWEST` passes are enough. The
+    network's mode is restored.
 
     Raises:
         NasError: fewer than two runs, of which there is no spread, or no image.
@@ -54,18 +65,20 @@ def measure_latency(
                 network(images)
                 if run >= warmup:
                     times.append((_now(device) - started) * 1000)
+                if len(times) >= FEWEST and sum(times) > seconds * 1000:
+                    break
     finally:
         network.train(training)
     low, median, high = statistics.quantiles(times, n=4)
-    return Latency(median, high - low, batch_size, runs, describe_device(device))
+    return Latency(median, high - low, batch_size, len(times), describe_device(device))
 
 
 def latency_on(device: torch.device) -> Callable[[Architecture], float]:
     """A measure of architectures: the median milliseconds of one image on the device."""
 
     def median(architecture: Architecture) -> float:
-        side = architecture.resolution
-        return measure_latency(build(architecture, device=device), (architecture.channels, side, side)).median_ms
+        shape = (architecture.channels, architecture.resolution, architecture.resolution)
+        return measure_latency(build(architecture, device=device), shape, seconds=QUICK).median_ms
 
     return median
 

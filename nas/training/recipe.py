@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -15,7 +14,7 @@ LEARNING_RATE = {"muon": 1.0, "sgd": 1.0, "adam": 8e-3}
 KERNEL_STEP = 0.1  # Muon's at a rate of 1 and 128 images a batch, as a share of a kernel's norm
 FINE_TUNING_RATE = {"sgd": 0.05, "adam": 1e-3}
 FINAL_EPOCHS, FINAL_CUTOUT = 100, 0.25
-RUNG_FACTOR = 3  # a rung is so many times longer than the one before, and one in so many networks reaches it
+RUNG_FACTOR = 3  # a rung comes after so many times the epochs of the one before, and one in so many passes it
 LEAST_RUNG = 2  # epochs: after one the scores of a small data set are chance
 YOUNGER: dict[str, Any] = {
     "optimizer": "sgd",
@@ -44,8 +43,8 @@ class Recipe(Record):
     `weight_decay` is decoupled (Loshchilov and Hutter 2019): each step multiplies weights of two and more dimensions by
     1 - rate * weight_decay. Crop padding and cutout are shares of the image's side.
 
-    `rungs`: epochs of shorter trainings that come before the one of `epochs`, each from new weights and with a schedule
-    of its own that ends at a rate of zero, so that a search can part with a network after any of them.
+    `rungs`: epochs before the last at which a schedule of its own ends, at a rate of zero, so that a search can part
+    with a network there; it goes on with the next schedule from the weights that it has.
 
     Fine-tuning: in the first `frozen_epochs` only the classifier learns, at `frozen_factor` times the rate; then all
     do. Each of the two phases has a schedule of its own.
@@ -87,19 +86,19 @@ class Recipe(Record):
     def _phases_in_order(self) -> Self:
         if self.frozen_epochs > self.epochs:
             raise ValueError(f"frozen_epochs {self.frozen_epochs} are more than all {self.epochs} epochs")
-        if list(self.schedules) != sorted(set(self.schedules)):
-            raise ValueError(f"rungs grow up to the {self.epochs} epochs of the last training, given {self.rungs}")
+        if min(self.schedules) < 1:
+            raise ValueError(f"rungs are rising epochs before the last, {self.epochs}, given {self.rungs}")
         return self
 
     @property
-    def schedules(self) -> tuple[int, ...]:
-        """The epochs of each complete schedule, those of `rungs` first."""
+    def rung_ends(self) -> tuple[int, ...]:
+        """The last epoch of each schedule."""
         return (*self.rungs, self.epochs)
 
     @property
-    def rung_ends(self) -> tuple[int, ...]:
-        """The number of the last epoch of each schedule, where epochs are counted through all of them."""
-        return tuple(accumulate(self.schedules))
+    def schedules(self) -> tuple[int, ...]:
+        """The epochs of each schedule, which add up to `epochs`."""
+        return tuple(end - before for before, end in zip((0, *self.rungs), self.rung_ends, strict=True))
 
     def peak_rate(self, batch_size: int) -> float:
         """The peak rate for batches of this size, which is below `batch_size` where the data are fewer."""
@@ -150,9 +149,9 @@ def make_recipe(**settings: Any) -> Recipe:
 
 
 def rungs_for(epochs: int) -> tuple[int, ...]:
-    """Epochs of the shorter trainings ahead of one of `epochs`: a third, a third of that, down to two epochs.
+    """The rungs of a training of `epochs`: after a third of them, a third of that, down to two epochs.
 
-    10 has 3 before it, 40 has 4 and 13; below 6 there are none. docs/search.md has what was measured.
+    10 has one after 3, 40 has two after 4 and 13; below 6 there are none. docs/search.md has what was measured.
     """
     rungs: list[int] = []
     while (epochs := epochs // RUNG_FACTOR) >= LEAST_RUNG:

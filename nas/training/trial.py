@@ -38,8 +38,7 @@ def train_architecture(
     """Build and train an architecture on the dataset's device, yielding a score per epoch.
 
     `trunk` holds weights to start from, all but the classifier's. A recipe with frozen epochs is trained in two phases.
-    One with rungs begins anew for each of them, and counts epochs on: the weights of a short schedule are no better a
-    start for a longer one than new ones (docs/search.md).
+    One with rungs has a schedule for each, and goes on from the weights that the one before left.
     Out of memory starts over once with half the batch, and so with half the rate: epochs count from 1 again. Not so
     where a checkpoint holds an epoch, which had memory enough, nor among several processes, of which one alone may lack
     it. A `run` that goes on from a checkpoint yields the checkpoint's last score first.
@@ -53,8 +52,19 @@ def train_architecture(
     reason = ""
     for batch_size in sizes:
         try:
+            with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type=device.type):
+                torch.manual_seed(derive_seed(seed, "weights"))
+                network = build(architecture, device=device)
+            if run.point is not None:
+                network.load_state_dict(run.point.network)
+                yield replace(run.point.scores[-1], network=network)
+            elif trunk is not None:  # with the learner that it was trained with
+                network.load_state_dict(trunk, strict=False)
+            else:
+                with run.group.first_alone():
+                    install_learner(network, dataset, stop)
             sized = recipe.model_copy(update={"batch_size": batch_size})
-            yield from _schedules(architecture, dataset, sized, seed, stop, trunk, run)
+            yield from _schedules(network, dataset, sized, seed, run.group.agreed(stop), run)
             return
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -64,6 +74,7 @@ def train_architecture(
             sizes = (batch_size,)
             break
         # Only behind the except block are the frames freed that hold the tensors.
+        network = None
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -80,40 +91,16 @@ def _batch_sizes(recipe: Recipe, dataset: Dataset, run: LongRun) -> tuple[int, .
 
 
 def _schedules(
-    architecture: Architecture,
-    dataset: Dataset,
-    recipe: Recipe,
-    seed: int,
-    stop: Callable[[], bool],
-    trunk: Mapping[str, Tensor] | None,
-    run: LongRun,
+    network: Network, dataset: Dataset, recipe: Recipe, seed: int, stop: Callable[[], bool], run: LongRun
 ) -> Iterator[EpochScore]:
-    """The trainings of the rungs and the last one, each of a network of its own; epochs count on.
-
-    The last has the seed that it would have without rungs, and so the same result.
-    """
+    """One schedule after the other; epochs count on. The first has the seed that it would have without rungs."""
     before = 0
     for number, epochs in enumerate(recipe.schedules):
-        own = seed if number == len(recipe.rungs) else derive_seed(seed, "rung", number)
-        network = _built(architecture, dataset.train.images.device, own)
-        if run.point is not None:
-            network.load_state_dict(run.point.network)
-            yield replace(run.point.scores[-1], network=network)
-        elif trunk is not None:  # with the learner that it was trained with
-            network.load_state_dict(trunk, strict=False)
-        else:
-            with run.group.first_alone():
-                install_learner(network, dataset, stop)
+        own = derive_seed(seed, "rung", number) if number else seed
         once = recipe.model_copy(update={"epochs": epochs, "rungs": ()})
-        for score in _phases(network, dataset, once, own, run.group.agreed(stop), run):
+        for score in _phases(network, dataset, once, own, stop, run):
             yield replace(score, epoch=score.epoch + before)
         before += epochs
-
-
-def _built(architecture: Architecture, device: torch.device, seed: int) -> Network:
-    with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type=device.type):
-        torch.manual_seed(derive_seed(seed, "weights"))
-        return build(architecture, device=device)
 
 
 def _phases(

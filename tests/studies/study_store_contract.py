@@ -7,6 +7,7 @@ import multiprocessing
 import pickle
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,8 @@ from study_workers import careless_claim, claim_all, honest_claim, open_store, r
 
 from studies import (
     InvalidName,
+    Scalings,
+    ScalingTraining,
     StoreError,
     Study,
     StudyMismatch,
@@ -365,6 +368,44 @@ class StoreContract(ConfirmationContract):
         numbers = [number for mine in claimed for number in mine]
         assert set(numbers) == set(range(1, 101))
         assert len(numbers) > 100, "the planted bug did not show: the test above proves nothing"
+
+    # Scaling
+
+    def test_a_short_training_is_found_again_by_all_that_it_depends_on(self, store: StudyStore) -> None:
+        begin, member = architecture(store, "start"), architecture(store, "member", 1, 2, 3)
+        training = ScalingTraining(begin, member, {"epochs": 4, "rungs": ()}, 2**63 - 1, "f" * 64)
+        scalings = Scalings(store)
+        assert scalings.accuracy(training) is None
+        facts: dict[str, Any] = {"direction": "width", "epochs": 4, "seconds": NAN, "device": "cpu"}
+        for accuracy in (0.75, 0.5):  # the first stands
+            scalings.record(training, val_accuracy=accuracy, **facts)
+        assert scalings.accuracy(replace(training, recipe={"rungs": [], "epochs": 4})) == 0.75
+        for other in (
+            {"start_digest": member},
+            {"digest": begin},
+            {"recipe": {"epochs": 5, "rungs": ()}},
+            {"seed": 1},
+            {"fingerprint": "g" * 64},
+        ):
+            assert scalings.accuracy(replace(training, **other)) is None
+        [row] = scalings.trainings().to_dict("records")
+        assert (row["direction"], row["val_accuracy"], row["macs"], row["seed"]) == ("width", 0.75, 2, 2**63 - 1)
+        with pytest.raises(StoreError):
+            scalings.record(replace(training, digest="unknown"), val_accuracy=0.5, **facts)
+
+    def test_the_last_fit_of_a_network_on_the_same_images_stands(self, store: StudyStore) -> None:
+        begin, scalings = architecture(store, "start"), Scalings(store)
+        assert scalings.learnt(begin) is None
+        for direction, images, depth in (("width", "a", 0.0), ("fitted", "a", 0.25), ("even", "b", 0.5)):
+            exponents = (depth, 1 - depth, 0.0)
+            scalings.learn(begin, images, direction=direction, exponents=exponents, trainings=6, why="it won: 2 ±")
+        found = scalings.learnt(begin, "a")
+        assert found is not None
+        assert (found.direction, found.exponents, found.why) == ("fitted", (0.25, 0.75, 0.0), "it won: 2 ±")
+        last = scalings.learnt(begin)
+        assert last is not None
+        assert last.direction == "even"
+        assert scalings.learnt(begin, "c") is None
 
     # What a report reads
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 for folder in ("search", "interface"):
-    sys.path.append(str(Path(__file__).parent.parent / folder))  # small_search, command
+    sys.path.append(str(Path(__file__).parent.parent / folder))
+pytest.register_assert_rewrite("small_search", "command")
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from nas.explaining.levels import adjusted
 from studies import COMPLETE, PRUNED, Study
 
 WORTH = {"residual": 0.10, "conv": 0.0, "dense": -0.10}
-ENDS = (3, 13)  # of a rung of 3 epochs and of the 10 after it
+ENDS = (3, 10)  # of a rung after 3 epochs and of all 10
 
 
 def choices(rng: random.Random) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def known_study(count: int = 90, *, noise: float = 0.01, luck: float = 0.01, see
     early = [value + rng.gauss(0, luck) for value in truth]
     middle = sorted(early)[count // 2]
     scores = [
-        {3: first} | ({13: value + 0.25 + rng.gauss(0, luck)} if first >= middle else {})
+        {3: first} | ({10: value + 0.25 + rng.gauss(0, luck)} if first >= middle else {})
         for value, first in zip(truth, early, strict=True)
     ]
     measures = [{"params": rng.uniform(1e4, 1e5), "macs": rng.uniform(1e6, 1e7), "activations": 1e5} for _ in drawn]
@@ -46,7 +46,7 @@ def known_study(count: int = 90, *, noise: float = 0.01, luck: float = 0.01, see
         each | {"jacov": 1000 * value, "zen": rng.random()} for each, value in zip(measures, truth, strict=True)
     ]
     trials = tuple(
-        Scored(number, COMPLETE if 13 in of_trial else PRUNED, drawn[number], measures[number], of_trial, quality)
+        Scored(number, COMPLETE if 10 in of_trial else PRUNED, drawn[number], measures[number], of_trial, quality)
         for number, (of_trial, quality) in enumerate(zip(scores, adjusted(scores), strict=True))
     )
     study = Study("id", "known", {"space": "test"}, datetime(2026, 1, 2, tzinfo=UTC))

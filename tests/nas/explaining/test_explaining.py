@@ -94,8 +94,8 @@ def test_going_on_is_no_merit() -> None:
     """Equal networks, a noisy first score, and the luckier half trained longer, which adds 0.25 for everybody."""
     equal = known_study(300, noise=0.0, luck=0.02, seed=3)
     alike = [trial for trial in equal.trials if trial.choices["stage1/family"] == "conv"]
-    longer = [trial for trial in alike if 13 in trial.scores]
-    shorter = [trial for trial in alike if 13 not in trial.scores]
+    longer = [trial for trial in alike if 10 in trial.scores]
+    shorter = [trial for trial in alike if 10 not in trial.scores]
     assert min(len(longer), len(shorter)) > 20
 
     def lead(value: Callable[[Scored], float]) -> float:
@@ -147,11 +147,11 @@ def test_a_rank_correlation_is_spearmans() -> None:
 
 def test_a_rung_is_compared_over_the_trials_that_passed_both(known: Evidence) -> None:
     (pair,) = rung_correlations(known)
-    assert (pair.short, pair.long) == (3, 13)
-    assert pair.correlation.trials == sum(13 in trial.scores for trial in known.trials)
+    assert (pair.short, pair.long) == (3, 10)
+    assert pair.correlation.trials == sum(10 in trial.scores for trial in known.trials)
     assert pair.correlation.low is not None and pair.correlation.low > 0  # noqa: PT018
-    three = replace(known, checkpoints=(1, 3, 13))
-    assert [(each.short, each.long) for each in rung_correlations(three)] == [(1, 3), (3, 13), (1, 13)]
+    three = replace(known, checkpoints=(1, 3, 10))
+    assert [(each.short, each.long) for each in rung_correlations(three)] == [(1, 3), (3, 10), (1, 10)]
     assert rung_correlations(three)[0].correlation.trials == 0
 
 

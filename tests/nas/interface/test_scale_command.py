@@ -108,3 +108,54 @@ def test_wrong_input_is_refused_in_a_line(arguments: tuple[str, ...], words: str
 
 def test_an_unknown_network_is_refused() -> None:
     assert "did you mean 'resnet20'" in refused("scale", "resnet2O", "--max-macs", "1M")
+
+
+@pytest.mark.slow
+def test_a_trial_is_fitted_once_and_later_sizes_follow_it(searched: Searched, tmp_path: Path) -> None:
+    what = ("scale", f"trial:{searched.best}", "--storage", searched.storage)
+    before = done(*what, "--phi", "1", "--json").document
+    assert before["direction"] == "wide"
+    answer = done(*what, "--fit", "--epochs", "1", "--seeds", "1", "--phi", "1,2", "--train", "--out", "net.json")
+    assert "trainings of 1 epochs" in answer.err
+    assert "->" in answer.out
+    assert "standard errors apart" in answer.out
+    assert "ranked by validation accuracy: phi" in answer.out
+    assert sorted(file.name for file in tmp_path.glob("*.json")) == ["net-phi1.json", "net-phi2.json"]
+    again = done(*what, "--fit", "--epochs", "1", "--seeds", "1", "--phi", "1,2", "--train", "--json")
+    assert again.err.count("nothing is trained") >= 2
+    assert "seed 1" not in again.err
+    document = again.document
+    assert all(0 <= member["val_accuracy"] <= 1 for member in document["members"])
+    assert sum(document["fit"]["exponents"]) == pytest.approx(1)
+    limit = 5 * searched.document["best"]["macs"]
+    later = done(*what, "--max-macs", limit, "--json").document
+    assert later["direction"] == document["fit"]["direction"]
+    assert document["fit"]["why"] in later["why"]
+    assert done(*what, "--phi", "1", "--json").document["members"][0]["digest"] == document["members"][0]["digest"]
+    named = done(*what, "--phi", "1", "--direction", "depth", "--json").document
+    assert named["direction"] == "depth"  # a direction that is named goes before what was learnt
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--fit",), "give --dataset"),
+        (("--train", "--phi", "1"), "give --dataset"),
+        (("--fit", "--seeds", "0"), "given 0"),
+        (("--fit", "--direction", "width"), "leave out --direction"),
+        (("--fit", "--classes", "3"), "leave out --classes"),
+        (("--fit", "--out", "net.json"), "add --phi"),
+        (("--fit", "--phi", "1", "--max-macs", "9M"), "leave out --max-macs"),
+        (("--train", "--max-macs", "200M"), "add --phi"),
+        (("--train", "--phi", "1", "--epochs", "3"), "leave out --epochs"),
+        (("--phi", "1", "--dataset", "digits", "--seed", "1"), "leave out --dataset and --seed"),
+        (("--phi", "1", "--direction", "fitted"), "no database"),
+    ],
+)
+def test_trainings_that_make_no_sense_are_refused_before_any(arguments: tuple[str, ...], words: str) -> None:
+    assert words in refused("scale", "resnet20", *arguments)
+
+
+def test_a_trial_has_the_images_of_its_study(searched: Searched) -> None:
+    what = ("scale", f"trial:{searched.best}", "--storage", searched.storage, "--fit")
+    assert "leave out --limit-train" in refused(*what, "--limit-train", "100")

@@ -15,12 +15,14 @@ from optuna.trial import FrozenTrial, TrialState
 from small_search import WIDE, Fake, assert_settled, optuna_trials, small_search
 
 import nas
+from nas.admission import PATIENCE
 from nas.candidates import Candidates
 from nas.cli import scale, search
 from nas.commands.rank import rank
 from nas.draws import every
 from nas.errors import NasError
 from nas.limits import LIMITS, Limits
+from nas.searching import open_stopwatch
 from nas.training.footprint import training_bytes
 from searchspace import Architecture, Cost, Dimension, SearchSpace, Stage, Task, cost
 from searchspace.blocks import Conv
@@ -249,3 +251,12 @@ def test_all_networks_within_a_limit_are_found_before_the_search_ends(storage: s
     with StudyStore(storage) as store:
         trained = all_trials(store, store.study("s").id)
     assert len(trained) == sum(counted.macs <= macs for counted in COSTS)
+
+
+def test_a_space_without_a_quick_network_is_given_up_after_a_while(measured: list[Architecture]) -> None:
+    limits = Limits(max_latency=0.001)
+    stopwatch = open_stopwatch(limits, torch.device("cpu"))
+    made = Candidates(optuna.create_study(), LARGE, TASK, limits, "random", 0, stopwatch=stopwatch)
+    with pytest.raises(NasError, match=r"keeps max-latency 0\.001ms: the smallest found"):
+        made.require_feasible()
+    assert len(measured) <= PATIENCE

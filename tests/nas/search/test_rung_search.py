@@ -11,20 +11,23 @@ import torch
 from optuna.trial import TrialState
 from small_search import TWINS, Fake, accuracy_of, assert_settled, optuna_study, optuna_trials, small_search
 
+from nas.commands.search import front_lines, search_document
 from nas.errors import NasError
 from nas.objectives import Objectives
 from nas.samplers import SAMPLERS
 from nas.study import RUNGS
 from nas.training.data import load_dataset
+from nas.training.loop import train
 from nas.training.recipe import Recipe, rungs_for
 from nas.training.score import EpochScore
+from nas.training.seeds import derive_seed
 from nas.training.trial import train_architecture
 from searchspace import Architecture, cost
 from searchspace.space import Task
 from searchspace.spaces import SPACES
 
-EPOCHS = 9  # a rung of three epochs before
-ENDS = (3, 12)
+EPOCHS = 9
+ENDS = (3, EPOCHS)
 COSTS = "val_accuracy,params"
 
 
@@ -33,8 +36,12 @@ class Steps(Fake):
 
     def __call__(self, architecture: Architecture, *, seed: int, stop: Callable[[], bool]) -> Iterator[EpochScore]:
         for score in super().__call__(architecture, seed=seed, stop=stop):
-            share = {3: 0.8, 12: 1.0}.get(score.epoch, 0.1)
+            share = {3: 0.8, 9: 1.0}.get(score.epoch, 0.1)
             yield EpochScore(**{**vars(score), "val_accuracy": share * self.accuracy(architecture)})
+
+
+def by_size(architecture: Architecture) -> float:
+    return min(0.9, cost(architecture).params / 20_000)
 
 
 def searched(storage: str, budget: int = 12, **settings: Any) -> Any:
@@ -44,7 +51,8 @@ def searched(storage: str, budget: int = 12, **settings: Any) -> Any:
 
 def test_the_rungs_of_some_epochs() -> None:
     assert [rungs_for(epochs) for epochs in (1, 5, 6, 10, 40, 100)] == [(), (), (2,), (3,), (4, 13), (3, 11, 33)]
-    assert Recipe(epochs=40, rungs=(4, 13)).rung_ends == (4, 17, 57)
+    assert Recipe(epochs=40, rungs=(4, 13)).schedules == (4, 9, 27)
+    assert Recipe(epochs=10).schedules == (10,)
 
 
 @pytest.mark.parametrize("rungs", [(10,), (4, 4), (5, 3), (0,)])
@@ -59,15 +67,19 @@ def test_a_recipe_with_rungs_returns_from_json() -> None:
     assert Recipe(**{**recipe.model_dump(), "rungs": [3]}) == recipe
 
 
-def test_the_last_schedule_gives_what_it_gives_without_rungs() -> None:
+def test_a_network_goes_on_from_its_weights_with_a_schedule_of_its_own() -> None:
     torch.set_num_threads(1)
     data = load_dataset("digits", limit_train=300)
     architecture = SPACES["tiny"].decode(first_choices(), Task(channels=1, resolution=8))
-    alone = list(train_architecture(architecture, data, Recipe(epochs=3), seed=5))
-    both = list(train_architecture(architecture, data, Recipe(epochs=3, rungs=(2,)), seed=5))
+    short = list(train_architecture(architecture, data, Recipe(epochs=2), seed=5))
+    both = list(train_architecture(architecture, data, Recipe(epochs=5, rungs=(2,)), seed=5))
     assert [score.epoch for score in both] == [1, 2, 3, 4, 5]
-    assert [score.train_loss for score in both[2:]] == [score.train_loss for score in alone]
-    assert both[0].train_loss != alone[0].train_loss, "the rung begins from other weights"
+    assert [score.train_loss for score in both[:2]] == [score.train_loss for score in short]
+    network = short[-1].network
+    assert network is not None
+    again = derive_seed(5, "rung", 1)
+    rest = list(train(network, data, Recipe(epochs=3), seed=again, resolution=8))
+    assert [score.train_loss for score in both[2:]] == [score.train_loss for score in rest]
 
 
 def first_choices() -> dict[str, Any]:
@@ -121,6 +133,17 @@ def test_several_objectives_give_a_front_and_prune(storage: str, sampler: str) -
     assert statuses == {"COMPLETE", "PRUNED"}, "some are pruned, with several objectives too"
 
 
+def test_a_search_says_where_the_front_begins_and_ends(storage: str) -> None:
+    result = searched(storage, budget=20, objective=COSTS, evaluate=Steps(epochs=ENDS[-1], accuracy=by_size))
+    (line,) = front_lines(result)
+    front = result.pareto_front("params")
+    assert line.startswith(f"front of accuracy and params: {len(front)} networks, from ")
+    assert f"(trial {front.iloc[0]['trial']})" in line
+    assert f"{front.iloc[-1]['val_accuracy']:.2%}" in line
+    assert search_document(result)["fronts"] == {"params": list(front["trial"])}
+    assert not list(front_lines(searched(storage, budget=3, study="plain")))
+
+
 def assert_settled_values(storage: str) -> None:
     for trial in optuna_trials(storage):
         if trial.state == TrialState.COMPLETE:
@@ -130,10 +153,6 @@ def assert_settled_values(storage: str) -> None:
 
 def test_small_networks_survive_beside_accurate_ones(storage: str) -> None:
     """By accuracy alone the smallest network, the worst of all, would never go on."""
-
-    def by_size(architecture: Architecture) -> float:
-        return min(0.9, cost(architecture).params / 20_000)
-
     fake = Steps(epochs=ENDS[-1], accuracy=by_size)
     result = searched(storage, budget=30, objective=COSTS, evaluate=fake)
     frame = result.dataframe()

@@ -29,7 +29,7 @@ GIANTS = SearchSpace(
     ),
     WIDE.body,
 )
-PACE = 1e-5  # seconds an epoch for each multiply-add
+PACE = 1e-2  # seconds an epoch for each multiply-add
 
 
 @pytest.fixture(autouse=True)
