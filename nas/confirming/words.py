@@ -32,7 +32,7 @@ def outlook(
     times = [job.seconds for job in waiting if job.seconds is not None]
     took = f"about {show_duration(sum(times))}" if len(times) == len(waiting) else "an unknown time"
     left = f"; {epochs} epochs are left, which take {took}" if waiting else ""
-    yield f"{len(planned)} trainings{recorded}{left}"
+    yield f"{len(planned)} training{'s' * (len(planned) != 1)}{recorded}{left}"
 
 
 def table(found: Confirmation) -> list[tuple[str, ...]]:
