@@ -69,10 +69,8 @@ def test_with_few_that_went_on_everything_is_compared_at_the_step_that_all_share
 
 def test_with_few_complete_ones_it_is_the_last_rung_that_enough_came_to() -> None:
     """Six came to 13, of which two are complete: all count by their value at 13, or by what is expected of it."""
-    curves: list[Curve] = []
-    curves += [{3: 0.1 * index, 13: 0.5 + 0.05 * index} for index in range(3, 7)]
-    curves += [{3: 0.7, 13: 0.85, FINAL: 0.95}, {3: 0.8, 13: 0.9, FINAL: 0.94}]
-    curves += [{3: 0.2}]
+    curves: list[Curve] = [{3: 0.3, 13: 0.65}, {3: 0.4, 13: 0.7}, {3: 0.5, 13: 0.75}, {3: 0.6, 13: 0.8}]
+    curves += [{3: 0.7, 13: 0.85, FINAL: 0.95}, {3: 0.8, 13: 0.9, FINAL: 0.94}, {3: 0.2}]
     scores = comparable(curves)
     assert scores[:6] == pytest.approx([0.65, 0.7, 0.75, 0.8, 0.85, 0.9])
     assert 0.58 < scores[6] < 0.65

@@ -111,6 +111,7 @@ def test_every_suggestion_is_a_valid_architecture(name: str, several: bool) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @CASES
 def test_it_is_so_for_a_thousand_trials(name: str, several: bool) -> None:
     check(*search(name, 1000, several))
