@@ -143,7 +143,8 @@ def fit_on(
         raise NasError(_too_few(candidates, left_out))
     recipe = ground.short_recipe(epochs)
     trainings = ground.trainings(recipe, evaluate, say, stop)
-    say(f"{len(candidates)} networks of twice the multiply-adds, {seeds} seed{"s" * (seeds > 1)}; up to {len(NAMES)} more are proposed")
+    times = f"{seeds} seed{'s' * (seeds > 1)}"
+    say(f"{len(candidates)} networks of twice the multiply-adds, {times}; up to {len(NAMES)} more are proposed")
     rows, failed = _measured(trainings, candidates, seeds)
     left_out += failed
     refit = []
