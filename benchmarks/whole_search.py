@@ -29,7 +29,7 @@ from nas.samplers import EvolutionSampler, make_sampler
 
 BUDGETS = (10, 25)
 POOL, TAKEN, BINS, TOP = 100, 10, 4, 4  # as in `nas search`
-SCORES = ("synflow", "jacov")
+SCORES = ("jacov", "params")
 SCORE_EPOCHS = 10 / 200  # of a cell's free scores
 
 FreeScores = Mapping[str, Mapping[str, float]]

@@ -19,7 +19,7 @@ from nas.training.data import Dataset
 from nas.training.seeds import derive_seed
 from searchspace.space import Option, SearchSpace, Task
 
-SCORES = ("synflow", "jacov")  # the same for every space; docs/benchmarks.md, Free scores, has the reasons
+SCORES = ("jacov", "params")  # the same for every space; docs/benchmarks.md, Free scores, has the reasons
 MOST = 100  # architectures looked at
 BINS = 4  # of about equal MACs, within which they are ranked
 TOP = 4  # the best one in so many are worth choosing from: among good networks free scores say nothing

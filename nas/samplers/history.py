@@ -88,7 +88,8 @@ _TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 
 def _results(study: Study, trials: Sequence[FrozenTrial], weights: Floats | None) -> list[Result]:
     minimised = np.array([direction == StudyDirection.MINIMIZE for direction in study.directions])
-    sign, several, others = (-1.0 if minimised[0] else 1.0), len(minimised) > 1, (study.metric_names or [])[1:]
+    sign, several = (-1.0 if minimised[0] else 1.0), len(minimised) > 1
+    others = (study.metric_names or [])[1:] if several else []  # Hyperband's view of a study has no names
     found: list[tuple[FrozenTrial, Curve, list[float]]] = []
     for trial in trials:
         if trial.state in _TOLD and (not trial.system_attrs or _feasible(trial)):

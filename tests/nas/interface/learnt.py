@@ -40,9 +40,9 @@ def learnt_study(storage: str, name: str = "learnt", *, trials: int = 14, seed: 
             seed=0, device="cpu", versions={}, fingerprint="f", batch_size=128,
         )  # fmt: skip
         accuracy = 0.5 + WORTH[family] + rng.gauss(0, 0.01)
-        last = 13 if full else 8 if number == trials - 1 else 3
-        for epoch in (epoch for epoch in (1, 3, 8, 13) if epoch <= last):
-            reached = accuracy + (0.2 if epoch > 3 else 0) if epoch in (3, 13) else rng.uniform(0.1, 0.3)
+        last = 10 if full else 8 if number == trials - 1 else 3
+        for epoch in (epoch for epoch in (1, 3, 8, 10) if epoch <= last):
+            reached = accuracy + (0.2 if epoch > 3 else 0) if epoch in (3, 10) else rng.uniform(0.1, 0.3)
             store.record_epoch(evaluation_id, epoch, train_loss=1.0, val_accuracy=reached, seconds=2.0)
         status, final = ("COMPLETE", accuracy + 0.2) if full else ("PRUNED", accuracy if last == 3 else reached)
         store.finish_evaluation(evaluation_id, status, val_accuracy=final)

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from small_search import WIDE, Fake, assert_settled, optuna_trials, small_search
 
 import nas
+from nas import plan
 from nas.admission import PATIENCE
 from nas.candidates import Candidates
 from nas.cli import scale, search
@@ -22,7 +23,7 @@ from nas.commands.rank import rank
 from nas.draws import every
 from nas.errors import NasError
 from nas.limits import LIMITS, Limits
-from nas.searching import open_stopwatch
+from nas.meter import Stopwatch
 from nas.training.footprint import training_bytes
 from searchspace import Architecture, Cost, Dimension, SearchSpace, Stage, Task, cost
 from searchspace.blocks import Conv
@@ -255,7 +256,7 @@ def test_all_networks_within_a_limit_are_found_before_the_search_ends(storage: s
 
 def test_a_space_without_a_quick_network_is_given_up_after_a_while(measured: list[Architecture]) -> None:
     limits = Limits(max_latency=0.001)
-    stopwatch = open_stopwatch(limits, torch.device("cpu"))
+    stopwatch = Stopwatch(plan.latency_on(torch.device("cpu")), "here")
     made = Candidates(optuna.create_study(), LARGE, TASK, limits, "random", 0, stopwatch=stopwatch)
     with pytest.raises(NasError, match=r"keeps max-latency 0\.001ms: the smallest found"):
         made.require_feasible()
