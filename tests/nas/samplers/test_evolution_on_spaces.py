@@ -111,7 +111,7 @@ def test_every_suggestion_is_a_valid_architecture(name: str, several: bool) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 @CASES
-def test_it_is_so_for_a_thousand_trials(name: str, several: bool) -> None:
-    check(*search(name, 1000, several))
+def test_it_is_so_for_hundreds_of_trials(name: str, several: bool) -> None:
+    check(*search(name, 250, several))

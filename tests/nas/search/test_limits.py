@@ -141,7 +141,7 @@ def test_a_measured_latency_stands_in_both_homes(
     front = result.pareto_front("latency_ms")
     assert front["latency_ms"].is_monotonic_increasing
     assert len(front)
-    rank(storage, None, 10, None, None, False)
+    rank(storage, None, 10, None, None, None, False)
     rank(storage, None, 10, "latency_ms", None, False)
     assert capsys.readouterr().out.count("latency_ms") == 2
 
@@ -152,7 +152,7 @@ def test_without_a_limit_nothing_is_measured_or_shown(
     monkeypatch.setattr("nas.plan.latency_on", None)
     small_search(storage, budget=1, max_macs="1G")
     assert not any("latency_ms" in trial.user_attrs for trial in optuna_trials(storage))
-    rank(storage, None, 10, None, None, False)
+    rank(storage, None, 10, None, None, None, False)
     assert "latency" not in capsys.readouterr().out
 
 
