@@ -93,9 +93,8 @@ def check(study: optuna.Study, repeats: int) -> None:
     assert states == {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING}
     assert repeats <= len(study.trials) / 10  # TPE's and random ones, and where conditions make two suggestions one
     known = [trial for trial in study.trials if trial.state != TrialState.RUNNING]
-    early, late = known[: len(known) // 4], known[-len(known) // 4 :]
-    if len(study.directions) == 1:  # It has learnt something on the way.
-        assert mean_quality(late) > mean_quality(early)
+    if len(study.directions) == 1:  # It has learnt from its random beginning; what is best is soon used up.
+        assert mean_quality(known[20:60]) > mean_quality(known[:10])
 
 
 def mean_quality(trials: list[optuna.trial.FrozenTrial]) -> float:

@@ -142,7 +142,7 @@ def test_a_measured_latency_stands_in_both_homes(
     assert front["latency_ms"].is_monotonic_increasing
     assert len(front)
     rank(storage, None, 10, None, None, None, False)
-    rank(storage, None, 10, "latency_ms", None, False)
+    rank(storage, None, 10, "latency_ms", None, None, False)
     assert capsys.readouterr().out.count("latency_ms") == 2
 
 
