@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nas.foresight.survey import Spread
-from nas.quantities import show_count, show_duration, show_latency
+from nas.quantities import show_count, show_duration, show_latency, show_seconds
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Forecast:
         if self.latency is not None:
             yield _row("latency", self.latency, show_latency) + f"  {self.quick_text}"
         if self.trial_seconds is not None:
-            yield _row("trial", self.trial_seconds, _duration) + f"  {self.basis}"
+            yield _row("trial", self.trial_seconds, show_seconds) + f"  {self.basis}"
         yield f"budget of {self.budget}: {self.time_text}"
 
     @property
@@ -96,16 +96,13 @@ class Forecast:
             return "no trial is left to train, a larger budget goes on"
         if self.seconds is None or self.trial_seconds is None:
             return f"{self.left} trials to train; how long they take could not be told in a moment"
-        low, middle, high = (_duration(value) for value in self.trial_seconds)
+        low, middle, high = (show_seconds(value) for value in self.trial_seconds)
         spread = "" if low == high else f" ({low} to {high})"
         given = self.time_limit is not None and self.time_limit < self.seconds
         limit = f"; {show_duration(self.time_limit or 0)} are given" if given else ""
-        return f"a trial takes about {middle}{spread}, {self.left} trials about {_duration(self.seconds)}{limit}"
+        return f"a trial takes about {middle}{spread}, {self.left} trials about {show_seconds(self.seconds)}{limit}"
 
 
 def _row(name: str, spread: Spread, show: Callable[[float], str]) -> str:
     return f"{name:12}" + "".join(f"{show(value):>14}" for value in spread)
 
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 9.95 else show_duration(seconds)
