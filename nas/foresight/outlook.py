@@ -105,4 +105,3 @@ class Forecast:
 
 def _row(name: str, spread: Spread, show: Callable[[float], str]) -> str:
     return f"{name:12}" + "".join(f"{show(value):>14}" for value in spread)
-
