@@ -281,8 +281,11 @@ class SearchRun:
 
 
 def _turns(running: list[Turns]) -> Iterator[Outcome]:
-    """Give each trial a turn; those that ended leave the list, and their outcomes come out."""
-    for trial in tuple(running):
+    """Give each trial a turn; those that ended leave the list, and their outcomes come out.
+
+    The newest goes first: once it has begun, it gives its slot back whatever another's outcome leads to.
+    """
+    for trial in reversed(running.copy()):
         try:
             next(trial)
         except StopIteration as ended:

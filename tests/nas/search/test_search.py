@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -26,9 +27,11 @@ from small_search import (
 import nas
 from nas.asked import Asked
 from nas.errors import NasError, RunError
+from nas.evaluate import OneLane
 from nas.pruners import PRUNERS
 from nas.samplers import SAMPLERS
 from nas.training.data import Dataset
+from nas.training.score import EpochScore
 from searchspace import Architecture, SpaceError, cost
 from studies import COMPLETE, FAIL, PRUNED, StudyMismatch, StudyStore
 
@@ -284,6 +287,25 @@ def test_ten_failures_in_a_row_end_the_search_with_the_last_reason(storage: str)
     fake = Fake(accuracy=broken)
     with pytest.raises(RunError, match="10 trials in a row failed, the last one with: ArithmeticError: number 10"):
         small_search(storage, budget=20, evaluate=fake)
+    assert_settled(storage, 10)
+
+
+class TwoLanes(OneLane):
+    """Two trainings that take turns, each of which fails in its second."""
+
+    count, device = 2, "nowhere"
+
+    def evaluate(self, architecture: Architecture, **_: Any) -> Iterator[EpochScore | None]:
+        yield None
+        raise ArithmeticError
+
+    def close(self) -> None: ...
+
+
+def test_a_trial_that_had_just_begun_then_gives_its_slot_back(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.searching.open_lanes", lambda *_: TwoLanes())
+    with pytest.raises(RunError, match="10 trials in a row failed"):
+        small_search(storage, budget=20)
     assert_settled(storage, 10)
 
 
