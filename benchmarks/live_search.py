@@ -70,6 +70,9 @@ def search(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]
     nas.stop.time = SimpleNamespace(monotonic=time.process_time)  # type: ignore[assignment]  # the clock of its deadline
     with tempfile.TemporaryDirectory() as folder:
         storage = f"sqlite:///{folder}/nas.db"
+        if arguments.keep:
+            arguments.keep.mkdir(parents=True, exist_ok=True)
+            storage = f"sqlite:///{arguments.keep.resolve()}/{arm.replace(' ', '_')}-{seed}.db"
         winners = Winners(storage)
         started = time.process_time()
         nas.search(
@@ -171,6 +174,7 @@ def main() -> None:
     parser.add_argument("--resolution", type=int)
     parser.add_argument("--test-images", type=int, default=5000)
     parser.add_argument("--again", type=int, default=2, help="trainings of a winner")
+    parser.add_argument("--keep", type=Path, help="folder where the studies stay")
     parser.add_argument("--retrain", action="store_true")
     parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()

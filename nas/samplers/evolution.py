@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.samplers.children import Conditions, child
 from nas.samplers.encoding import Params
 from nas.samplers.history import History, Result, distributions, key
-from nas.samplers.ranking import Scores, by_score, by_surrogate
+from nas.samplers.ranking import Belief, Ranking, Scores, by_informed_surrogate, by_score, by_surrogate
 from nas.samplers.scalarised import draw_weights
 from nas.samplers.surrogate import GaussianProcess, Surrogate
 from nas.samplers.view import view
@@ -32,7 +32,7 @@ class Settings:
     population: the last results that may be parents (Real et al. 2019).
     tournament: results of it among which the best becomes the parent.
     children: of so many, each of a tournament of its own, the surrogate chooses.
-    scored_children: of so many a free score does, which costs a tenth of a second or more for each network.
+    scored_children: of so many scores are asked, which take 10 to 30 ms a network where they are costs.
     again: chance that a child is changed once more, and again, where a surrogate ranks; without one it is one change.
     memory: results that the surrogate is fitted to, the best and the last.
     """
@@ -43,7 +43,7 @@ class Settings:
     population: int = 30
     tournament: int = 5
     children: int = 400
-    scored_children: int = 4
+    scored_children: int = 8
     again: float = 0.5
     memory: int = 128
 
@@ -118,23 +118,36 @@ class EvolutionSampler(BaseSampler):
         return sampler.sample_relative(seen, trial, space)
 
     def _evolved(self, history: History, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-        memory = history.newest_and_best(self._settings.memory)
-        ranking, again, count = None, 0.0, self._settings.children
-        if self._surrogate is not None:
-            ranking = by_surrogate(self._surrogate, memory, history.pending, space)
-        if ranking is not None:
-            again = self._settings.again
+        memory, settings = history.newest_and_best(self._settings.memory), self._settings
+        known = partial(self._offspring, history, Conditions([result.params for result in memory]), space)
+        plain, informed = self._beliefs(history, memory, space)
+        if informed is not None and (plain is None or informed.strength > plain.strength):
+            offspring = known(settings.again, settings.children if plain else settings.scored_children)
+            if plain is not None:
+                offspring = _best(offspring, plain.ranking, self._rng)[: settings.scored_children]
+            ranking = informed.ranking
+        elif plain is not None:
+            offspring, ranking = known(settings.again, settings.children), plain.ranking
         elif self._scores is not None:
-            ranking, count = by_score(self._scores, memory), self._settings.scored_children
-        offspring = self._offspring(history, Conditions([result.params for result in memory]), space, again, count)
+            offspring, ranking = known(0.0, settings.scored_children), by_score(self._scores, memory)
+        else:
+            offspring, ranking = known(0.0, 1), None
         if not offspring:
             return {}
-        children = [params for _, params in offspring]
-        worth = ranking(children) if ranking else np.zeros(len(children))
-        # Of equals any: the first would favour the earlier parents.
-        parent, params = offspring[int(np.lexsort((self._rng.random(len(children)), worth))[-1])]
+        parent, params = _best(offspring, ranking, self._rng)[0] if ranking else offspring[0]
         # What the rules of conditions took for inactive keeps the parent's value where it is asked for nevertheless.
         return {name: value for name, value in {**parent, **params}.items() if name in space}
+
+    def _beliefs(
+        self, history: History, memory: Sequence[Result], space: Mapping[str, BaseDistribution]
+    ) -> tuple[Belief | None, Belief | None]:
+        """What has proven itself: the surrogate of parameters alone, and that of parameters and scores."""
+        if self._surrogate is None:
+            return None, None
+        plain = by_surrogate(self._surrogate, memory, history.pending, space)
+        if self._scores is None:
+            return plain, None
+        return plain, by_informed_surrogate(self._surrogate, self._scores, memory, history.pending, space)
 
     def _offspring(
         self, history: History, conditions: Conditions, space: Mapping[str, BaseDistribution], again: float, count: int
@@ -156,6 +169,14 @@ class EvolutionSampler(BaseSampler):
     def _parent(self, population: Sequence[Result]) -> Params:
         rivals = self._rng.choice(len(population), min(len(population), self._settings.tournament), replace=False)
         return max((population[index] for index in rivals), key=lambda result: result.score).params
+
+
+def _best(
+    offspring: Sequence[tuple[Params, Params]], ranking: Ranking, rng: np.random.Generator
+) -> list[tuple[Params, Params]]:
+    """Parents and children, the best child first; of equals any: the first would favour the earlier parents."""
+    worth = ranking([params for _, params in offspring])
+    return [offspring[index] for index in np.lexsort((rng.random(len(offspring)), worth))[::-1]]
 
 
 def _newest_and_best(study: Study, count: int, trials: list[FrozenTrial]) -> list[FrozenTrial]:

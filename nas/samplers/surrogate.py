@@ -42,13 +42,12 @@ class Kernel:
     logs: Floats
 
     @classmethod
-    def prior(cls, parameters: int) -> Kernel:
-        """Nearly all in interactions, additive effects only where the results insist; every parameter alike.
+    def prior(cls, shares: Floats) -> Kernel:
+        """Nearly all in interactions, additive effects only where the results insist; `shares` as in `Encoding`.
 
         With half of the variance additive the regret on the tables of docs/benchmarks.md was a tenth larger.
         """
-        each = np.full(parameters, 1 / max(1, parameters))
-        return cls(np.log(np.concatenate([2 * each, each / 50, [1.0, 0.05]])))
+        return cls(np.log(np.concatenate([2 * shares, shares / 50, [1.0, 0.05]])))
 
     @property
     def parameters(self) -> int:
@@ -90,7 +89,7 @@ class GaussianProcess:
         self._centre, self._spread = float(values.mean()), float(values.std()) or 1.0
         targets = (values - self._centre) / self._spread
         distances = encoding.distances(rows, rows)
-        self._kernel = _likeliest(distances, targets)
+        self._kernel = _likeliest(distances, targets, encoding.shares)
         covariance = self._kernel(distances) + (self._kernel.noise + JITTER) * np.eye(len(rows))
         self._factor = cho_factor(covariance, lower=True)
         self._solved = cho_solve(self._factor, targets)
@@ -104,8 +103,8 @@ class GaussianProcess:
         return self._centre + self._spread * (across.T @ self._solved), self._spread * np.sqrt(variance)
 
 
-def _likeliest(distances: Floats, targets: Floats) -> Kernel:
-    prior = Kernel.prior(len(distances)).logs
+def _likeliest(distances: Floats, targets: Floats, shares: Floats) -> Kernel:
+    prior = Kernel.prior(shares).logs
 
     def loss(logs: Floats) -> tuple[float, Floats]:
         value, gradient = _surprise(Kernel(logs), distances, targets)

@@ -353,6 +353,74 @@ def test_a_child_without_a_score_is_the_last_choice() -> None:
     assert np.argsort(ranking([{"a": 7}, {"a": math.nan}, {"a": 90}, {"a": 30}]))[-2:].tolist() == [0, 3]
 
 
+def hashed(params: Mapping[str, Any]) -> float:
+    """What no choice by itself tells: between 0 and 1, without a law."""
+    return random.Random(str(sorted(params.items()))).random()
+
+
+def knowing(attribute: str) -> optuna.Study:
+    """60 results that are their `hashed` and a little noise, which they also have as an attribute."""
+    study = optuna.create_study(direction="maximize")
+    for trial in search(onemax, "random", 60).trials:
+        value = hashed(trial.params)
+        noise = 0.02 * random.Random(trial.number).random()
+        study.add_trial(
+            create_trial(
+                params=trial.params,
+                distributions=trial.distributions,
+                value=value + noise,
+                user_attrs={attribute: value},
+            )
+        )
+    return study
+
+
+def test_the_surrogate_learns_from_scores_what_the_parameters_do_not_tell() -> None:
+    asked: list[Mapping[str, Any]] = []
+
+    def score(params: Mapping[str, Any]) -> dict[str, float]:
+        asked.append(params)
+        return {"worth": hashed(params)}
+
+    def mean_of(study: optuna.Study, **settings: Any) -> float:
+        return statistics.mean(map(hashed, suggestions(study, 20, settings=ALONE, **settings)))
+
+    study = knowing("worth")
+    assert mean_of(study) == pytest.approx(0.5, abs=0.2)
+    assert mean_of(study, scores=score) > 0.8
+    # One tells the names, and none is asked of more children than it may be.
+    assert len(asked) == 20 * (ALONE.scored_children + 1)
+    # The control: results without the attribute teach nothing of it.
+    assert mean_of(knowing("other"), scores=score) == pytest.approx(0.5, abs=0.2)
+
+
+def test_the_surrogate_of_parameters_is_asked_first_and_all_children() -> None:
+    """Where both tell something the few children that get scores are the best of all those that it ranks."""
+    study = search(onemax, "random", 60)
+    right = lambda params: float(sum(params[f"c{index}"] == index % 4 for index in range(8)))  # noqa: E731
+    scored = optuna.create_study(direction="maximize")
+    for trial in study.trials:
+        attributes = {"right": right(trial.params) + 0.1 * hashed(trial.params)}
+        scored.add_trial(
+            create_trial(
+                params=trial.params, distributions=trial.distributions, value=trial.value, user_attrs=attributes
+            )
+        )
+
+    def mean_of(**settings: Any) -> float:
+        return statistics.mean(map(right, suggestions(scored, 20, settings=ALONE, **settings)))
+
+    assert mean_of(scores=lambda params: {"right": right(params)}) >= mean_of() - 0.1
+
+
+@pytest.mark.parametrize("given", [{}, {"worth": math.nan}, {"worth": None}])
+def test_children_without_a_score_are_ranked_nevertheless(given: Mapping[str, Any]) -> None:
+    """Those that cannot be built have none."""
+    seen = itertools.count()
+    score = lambda params: {"worth": hashed(params)} if next(seen) % 5 == 0 else given  # noqa: E731
+    assert all(suggestions(knowing("worth"), 5, settings=ALONE, scores=score))
+
+
 # Its parts
 
 
@@ -381,7 +449,7 @@ def test_the_likelihood_has_the_gradient_it_says() -> None:
     encoding = Encoding({"a": CategoricalDistribution("abc"), "b": FloatDistribution(0, 1)})
     rows = np.stack([rng.integers(0, 3, 12).astype(float), rng.random(12)], axis=1)
     distances, targets = encoding.distances(rows, rows), rng.normal(size=12)
-    logs = Kernel.prior(2).logs + rng.normal(0, 0.3, 6)
+    logs = Kernel.prior(np.array([0.5, 0.5])).logs + rng.normal(0, 0.3, 6)
     gradient = _surprise(Kernel(logs), distances, targets)[1]
     for index, slope in enumerate(gradient):
         step = np.eye(6)[index] * 1e-5

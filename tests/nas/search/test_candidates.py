@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
+import statistics
 from typing import Any
 
 import optuna
@@ -153,6 +155,24 @@ def test_slots_are_seeded_apart_and_each_by_itself() -> None:
     assert choices(1) == choices(1)
     assert len({str(choices(slot)) for slot in range(1, 9)}) == 8
     assert choices(1) != choices(1, seed=1)
+
+
+def test_the_sampler_knows_what_networks_cost_before_it_suggests_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where quality is a matter of size, it comes sooner near the right one than when it is not told (the control)."""
+
+    def median_miss(seed: int) -> float:
+        made, misses = candidates(TINY, sampler="evolution", seed=seed), list[float]()
+        for slot in range(1, 19):
+            candidate = made.next(slot)
+            assert candidate is not None
+            misses.append(abs(math.log(candidate.proposal.cost.params / 50_000)))
+            candidate.trial.set_user_attr("params", candidate.proposal.cost.params)
+            made.study.tell(candidate.trial, -misses[-1])
+        return statistics.median(misses[10:])
+
+    told = statistics.mean(map(median_miss, range(4)))
+    monkeypatch.setattr(Candidates, "_counts", lambda self, choices: {})
+    assert told < 0.7 * statistics.mean(map(median_miss, range(4)))
 
 
 def test_over_a_limit_a_trial_is_told_pruned_with_its_constraint() -> None:

@@ -181,7 +181,7 @@ def test_a_sampler_models_the_parameters_of_the_trials_that_have_some(storage: s
         seen = make_sampler(sampler, 0).infer_relative_search_space(study, last)
         assert set(seen) == (set() if sampler == "random" else names)
         # The control: alone it sees the starts, too, and has nothing left to model; these two need nothing in common.
-        alone = SAMPLERS[sampler](0).infer_relative_search_space(study, last)
+        alone = SAMPLERS[sampler](0, None).infer_relative_search_space(study, last)
         assert bool(alone) == (sampler in ("tpe", "evolution"))
 
 
