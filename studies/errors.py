@@ -18,19 +18,24 @@ class InvalidName(StoreError):
 
 
 class StudyMismatch(StoreError):
-    """An existing study was made with other settings; `differences` maps a setting to (stored, given)."""
+    """An existing study was made with other settings; `differences` maps a setting to (stored, given).
 
-    def __init__(self, name: str, differences: Mapping[str, tuple[str, str]]) -> None:
+    `advice` is what to do about them, where that is not to give the same again.
+    """
+
+    def __init__(self, name: str, differences: Mapping[str, tuple[str, str]], advice: str = "") -> None:
         self.name = name
         self.differences = dict(differences)
+        self.advice = advice
         stored = ", ".join(f"{key}={was}" for key, (was, _) in differences.items())
         given = ", ".join(f"{key}={now}" for key, (_, now) in differences.items())
         super().__init__(
-            f"study {name!r} was made with {stored}, now {given}; use another --study name or the same settings"
+            f"study {name!r} was made with {stored}, now {given}; use another --study name or "
+            f"{advice or 'the same settings'}"
         )
 
-    def __reduce__(self) -> tuple[type[StudyMismatch], tuple[str, dict[str, tuple[str, str]]]]:
-        return type(self), (self.name, self.differences)
+    def __reduce__(self) -> tuple[type[StudyMismatch], tuple[str, dict[str, tuple[str, str]], str]]:
+        return type(self), (self.name, self.differences, self.advice)
 
 
 class UnknownStudy(StoreError):

@@ -25,6 +25,7 @@ from nas.training.trial import train_architecture
 from searchspace import Architecture, cost
 from searchspace.space import Task
 from searchspace.spaces import SPACES
+from studies import StudyMismatch
 
 EPOCHS = 9
 ENDS = (3, EPOCHS)
@@ -116,8 +117,13 @@ def test_rung_scores_are_the_intermediate_values_and_a_third_goes_on(storage: st
 def test_the_same_command_resumes_and_a_pruner_without_rungs_is_another_study(storage: str) -> None:
     searched(storage, budget=4)
     assert searched(storage, budget=6).store.slot_counts(searched(storage, budget=6).study.id)["DONE"] == 6
-    with pytest.raises(Exception, match="rungs"):
+    with pytest.raises(StudyMismatch, match="or --pruner rungs, as the study was made with"):
         searched(storage, budget=7, pruner="median")
+    searched(storage, budget=2, study="other", pruner="median")
+    with pytest.raises(StudyMismatch, match="or another --pruner than rungs, such as asha"):
+        searched(storage, budget=3, study="other")
+    with pytest.raises(StudyMismatch, match="or the same settings"):
+        searched(storage, budget=3, study="other", seed=1)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
