@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
+from nas.display import Display, LiveBars, PlainLines
 from nas.quantities import show_count, show_duration
 from searchspace import Architecture, Cost
 
@@ -24,19 +24,8 @@ class EpochLike(Protocol):
     def val_accuracy(self) -> float: ...
 
 
-class Progress:
+class Progress(Display):
     """Tells nothing; the base of the others. `budget` and `done` count trials over all runs of the study."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        """A line worth keeping."""
 
     def forecast(self, look: Callable[[], str]) -> None:
         """What the search will take, which costs a second to find out: not asked for where nobody is told."""
@@ -97,11 +86,8 @@ class _Told(Progress):
         return "-" if self.best is None else f"{self.best:.2%}"
 
 
-class PlainProgress(_Told):
+class PlainProgress(PlainLines, _Told):
     """One line a trial on standard error."""
-
-    def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
 
     def trial(self, number: int, architecture: Architecture, cost: Cost, epochs: int) -> None:
         size = f"{show_count(cost.params)} params, {show_count(cost.macs)} MACs"
@@ -118,37 +104,13 @@ class PlainProgress(_Told):
         )
 
 
-class LiveProgress(_Told):
+class LiveProgress(LiveBars, _Told):
     """Bars for the budget and each trial under way on a terminal's standard error."""
 
     def __init__(self) -> None:
         super().__init__()
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-        from rich.progress import Progress as Bars
-
-        self.console = Console(stderr=True)
-        self.bars = Bars(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[facts]}", markup=False),
-            console=self.console,
-        )
         self.total = self.bars.add_task("search", total=None, facts="")
         self.shown: dict[int, tuple[TaskID, str]] = {}  # trial number: its bar, its size in words
-
-    def __enter__(self) -> Self:
-        self.bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bars.stop()
-
-    def note(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _show_total(self) -> None:
         facts = f"best {self.best_text()}, about {self.left()} left"

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
-from typing import Self
 
+from nas.display import Display, LiveBars, PlainLines
 from nas.training.score import EpochScore
 
 
-class Watch:
+class Watch(Display):
     """Tells nothing; the base of the others."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        """A line worth keeping."""
 
     def begins(self, number: int, total: int, text: str, epochs: int) -> None:
         """A training begins, the `number`th of `total`."""
@@ -33,11 +21,8 @@ class Watch:
         """It ended."""
 
 
-class Lines(Watch):
+class Lines(PlainLines, Watch):
     """A line for each training, on standard error."""
-
-    def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
 
     def begins(self, number: int, total: int, text: str, epochs: int) -> None:
         self._what = f"{number}/{total} {text}"
@@ -46,32 +31,14 @@ class Lines(Watch):
         self.note(f"{self._what}: {text}")
 
 
-class Bars(Watch):
+class Bars(LiveBars, Watch):
     """A bar for all trainings and one for that under way, on a terminal's standard error."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        self.console = Console(stderr=True)
-        facts = TextColumn("{task.fields[facts]}", markup=False)
-        what = TextColumn("{task.description}", markup=False)
-        self.bars = Progress(what, BarColumn(), MofNCompleteColumn(), facts, console=self.console)
+        super().__init__()
         self.all = self.bars.add_task("trainings", total=None, facts="")
         self.now = self.bars.add_task("", total=None, facts="", visible=False)
         self._what = ""
-
-    def __enter__(self) -> Self:
-        self.bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bars.stop()
-
-    def note(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def begins(self, number: int, total: int, text: str, epochs: int) -> None:
         self._what = text
