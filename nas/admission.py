@@ -54,6 +54,8 @@ class Admission:
         """
         for name, share in self.limits.excess(proposal.cost).items():
             trial.set_constraint(name, share)
+        if self.limits.max_memory is not None:  # the other counts are noted of every trial that is trained
+            trial.set_user_attr("memory", self.limits.amounts(proposal.cost)["memory"])
         if not self.limits.allow(proposal.cost):
             return f"over {self.limits}"
         if self.bound is not None and self.bound.excess(proposal.cost) > 0:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.quantities import show_count
+from nas.quantities import show_count, show_latency
 from studies import Study, StudyStore, noted_of_trials
 
 CONSTRAINT = "constraints:"  # how Optuna names the system attribute of a trial's constraint
+LATENCY, LATENCY_MS = "latency", "latency_ms"  # the limit, and the user attribute and column of what is measured
 
 
 def study_limits(store: StudyStore, study: Study) -> dict[str, float]:
@@ -24,13 +25,23 @@ def limits_noted(noted: dict[str, Any]) -> dict[str, float]:
     """The limits of one trial, from its attributes."""
     limits = {}
     for key, share in noted.items():
-        measure = noted.get(key.removeprefix(CONSTRAINT))
+        name = key.removeprefix(CONSTRAINT)
+        measure = noted.get(column_of(name))
         if key.startswith(CONSTRAINT) and isinstance(measure, int | float) and share > -1:
             limit = measure / (1 + share)
-            limits[key.removeprefix(CONSTRAINT)] = round(limit) if isinstance(measure, int) else limit
+            limits[name] = round(limit) if isinstance(measure, int) else limit
     return limits
+
+
+def column_of(limit: str) -> str:
+    """The name under which a trial has what the limit is on."""
+    return LATENCY_MS if limit == LATENCY else limit
+
+
+def show_limit(name: str, limit: float) -> str:
+    return f"max-{name} {show_latency(limit) if name == LATENCY else show_count(limit)}"
 
 
 def show_limits(limits: dict[str, float]) -> str:
     """As the options name them: `max-params 500k and max-macs 12M`; empty where there are none."""
-    return " and ".join(f"max-{name} {show_count(limit)}" for name, limit in limits.items())
+    return " and ".join(show_limit(name, limit) for name, limit in limits.items())

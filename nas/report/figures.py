@@ -13,6 +13,7 @@ from nas.explaining.telling import show_option, show_points
 from nas.quantities import show_count, show_duration
 from nas.report.axes import Axis, count_axis, from_zero, percent_axis
 from nas.report.charts import Bar, Cell, Dot, bars, heat_map, plot
+from nas.study_limits import column_of, show_limit
 from studies import COMPLETE, PRUNED
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def accuracy_against_cost(
         (_cost_dot(row, cost, row["trial"] in front) for row in scored), key=lambda dot: _DRAWN.index(dot.kind)
     )
     best = sorted((dot.x, dot.y) for dot in dots if dot.kind == "front-dot")
-    own = {f"max-{name} {show_count(limit)}": limit for name, limit in limits.items() if name == cost}
+    own = {show_limit(name, limit): limit for name, limit in limits.items() if column_of(name) == cost}
     x = count_axis(COST_LABELS[cost], [*(row[cost] for row in scored), *own.values()])
     label = COST_LABELS[cost].split(" for ")[0]
     alternative = (

@@ -24,6 +24,7 @@ from nas.draws import every
 from nas.errors import NasError
 from nas.limits import LIMITS, Limits
 from nas.meter import Stopwatch
+from nas.study_limits import show_limits, study_limits
 from nas.training.footprint import training_bytes
 from searchspace import Architecture, Cost, Dimension, SearchSpace, Stage, Task, cost
 from searchspace.blocks import Conv
@@ -128,6 +129,16 @@ def test_latency_is_measured_once_of_what_keeps_the_counted_limits(storage: str,
     assert len(digests) == len(set(digests))
     assert max(cost(architecture).macs for architecture in measured) <= macs
     assert refused(storage, "macs"), "the test needs one that is over the counted limit"
+
+
+def test_the_study_tells_what_limits_it_was_held_to(storage: str, measured: list[Architecture]) -> None:
+    """All of them, as `nas rank --pareto` and `nas explain` say."""
+    given = {"macs": 10**7, "memory": 10**9, "latency": 2.5}
+    small_search(storage, budget=2, **{f"max_{name}": limit for name, limit in given.items()})
+    with StudyStore(storage) as store:
+        found = study_limits(store, store.study("s"))
+    assert found == pytest.approx(given)
+    assert sorted(show_limits(found).split(" and ")) == ["max-latency 2.5ms", "max-macs 10M", "max-memory 1G"]
 
 
 def test_a_measured_latency_stands_in_both_homes(
