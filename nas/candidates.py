@@ -11,14 +11,16 @@ from functools import partial
 from typing import Any
 
 import optuna
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.admission import Admission, recall
 from nas.draws import TRIES, Proposal, descent, draws, propose
 from nas.errors import NasError
+from nas.interruption import INTERRUPTION, REASON, was_interrupted
 from nas.limits import Limits, describe_amount
 from nas.meter import Stopwatch
 from nas.one_commit import one_commit
+from nas.pool import SCORES
 from nas.samplers import make_sampler
 from nas.starts import Start
 from nas.training.seeds import derive_seed
@@ -27,10 +29,9 @@ from searchspace import ArchitectureError, SpaceError, cost
 from searchspace.space import SearchSpace, Task
 
 REDRAWS = 3  # suggestions in a row that may be refused before one is drawn without the sampler
-REASON = "reason"  # Optuna trial's user attribute: why it ended as it did
 DIGEST = "digest"  # the architecture that a trial was accepted to train
 ORIGIN = "start_from"  # what a person named, where no sampler suggested the architecture
-INTERRUPTION = "interrupted"
+QUEUED = "fixed_params"  # Optuna trial's system attribute: the choices that it took from the queue
 DUPLICATE = "duplicate of an architecture already trained"
 
 
@@ -51,8 +52,8 @@ class Candidate:
 class Candidates:
     """Asks a study for architectures worth a training.
 
-    First come those of `starts` that nobody trained, in their order, then choices that were enqueued, then the
-    sampler's, all of them judged alike.
+    First come those of `starts` that nobody trained, in their order, then choices that were enqueued, those of
+    interrupted trials before the others, then the sampler's, all of them judged alike.
 
     A suggestion over a limit is told PRUNED with its constraint set, so that samplers and the dashboard see it
     infeasible; one already trained, or that cannot be built, is told FAIL, which samplers pass by. Neither counts
@@ -85,20 +86,26 @@ class Candidates:
             if stop():
                 return None
             if start.digest not in known:
-                trial = self._make(derive_seed(self.seed, "start", slot_no))
+                trial = self._make(derive_seed(self.seed, "start", slot_no), {}, {})
                 candidate = self._candidate(trial, partial(self._begin, start, replace(admission, bound=None)))
                 if candidate is not None:
                     return candidate
         for number in itertools.count():
             if stop():
                 return None
+            seed = derive_seed(self.seed, "sampler", slot_no, number)
             if number % (REDRAWS + 1) == REDRAWS:
+                known = self._known()  # another process may have taken the last ones
                 rng = random.Random(derive_seed(self.seed, "redraw", slot_no, number))
                 drawn = self._draw(known, admission, rng, stop)
                 if drawn is None:
                     return None
-                self.study.enqueue_trial(dict(drawn.choices))
-            trial = self._ask(derive_seed(self.seed, "sampler", slot_no, number))
+                trial = self._make(seed, drawn.choices, {})
+            elif (lost := self._interrupted_choice()) is not None:
+                noted = {name: lost.user_attrs[name] for name in (ORIGIN, *SCORES) if name in lost.user_attrs}
+                trial = self._make(seed, lost.system_attrs[QUEUED], noted)
+            else:
+                trial = self._ask(seed)
             candidate = self._candidate(trial, partial(self._judge, known, admission))
             if candidate is not None:
                 return candidate
@@ -141,12 +148,22 @@ class Candidates:
         except (ArchitectureError, SpaceError):
             return {}
 
-    def _make(self, seed: int) -> Trial:
-        """A trial that takes nothing from the queue of choices that were enqueued for later."""
+    def _make(self, seed: int, choices: Mapping[str, Any], noted: Mapping[str, Any]) -> Trial:
+        """A trial of these choices, with user attributes, that takes nothing from the queue of those for later."""
         self.study.sampler = make_sampler(self.sampler, seed)
+        system = {QUEUED: dict(choices)} if choices else {}
+        template = create_trial(state=TrialState.RUNNING, user_attrs=dict(noted), system_attrs=system)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return Trial(self.study, self.study._storage.create_new_trial(self.study._study_id))
+            return Trial(self.study, self.study._storage.create_new_trial(self.study._study_id, template))
+
+    def _interrupted_choice(self) -> FrozenTrial | None:
+        """The first trial of enqueued choices that was interrupted, and that no other trial of them has followed."""
+        newest: dict[str, FrozenTrial] = {}
+        for trial in self.study.get_trials(deepcopy=False):
+            if QUEUED in trial.system_attrs:
+                newest[repr(trial.system_attrs[QUEUED])] = trial
+        return next(filter(was_interrupted, newest.values()), None)
 
     def _judge(self, known: set[str], admission: Admission, trial: Trial) -> Proposal | None:
         """The trial's proposal, or None if it was refused, and told so."""
@@ -178,7 +195,8 @@ class Candidates:
             trial.user_attrs[DIGEST]
             for trial in self.study.get_trials(deepcopy=False)
             if DIGEST in trial.user_attrs
-            and not (trial.state == TrialState.FAIL and trial.user_attrs.get(REASON) in (INTERRUPTION, DUPLICATE))
+            and not was_interrupted(trial)
+            and not (trial.state == TrialState.FAIL and trial.user_attrs.get(REASON) == DUPLICATE)
             and not (but is not None and trial._trial_id == but._trial_id)
         }
 

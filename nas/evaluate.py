@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from typing import Protocol
 
+from nas.errors import RunError
 from nas.training.score import Diverged, EpochScore, Stopped
 from nas.training.trial import OutOfMemory
 from searchspace import Architecture
@@ -47,11 +48,11 @@ class Unavailable(Exception):
     """Nobody was there to train the trial: it has not begun, and another one will take its place in the budget."""
 
 
-def guarded(scores: Iterator[EpochScore | None]) -> Generator[EpochScore | None]:
-    """The scores, with every error of the training that nobody foresaw as TrainingFailed."""
+def guarded(train: Callable[[], Iterator[EpochScore | None]]) -> Generator[EpochScore | None]:
+    """The training's scores, with every error of it that nobody foresaw as TrainingFailed, also at its first call."""
     try:
-        yield from scores
-    except (Diverged, OutOfMemory, Stopped, TrainingFailed, Unavailable):
+        yield from train()
+    except (Diverged, OutOfMemory, Stopped, TrainingFailed, Unavailable, RunError):
         raise
     except Exception as error:
         raise TrainingFailed(describe(error)) from error

@@ -11,7 +11,7 @@ from typing import Self
 
 
 def this_process() -> str:
-    """host/boot/pid/start: no two processes ever share it, not even after a reboot or when a pid is used again."""
+    """host/boot-namespace/pid/start: no two processes share it, not even after a reboot or when a pid is used again."""
     return f"{_host()}/{os.getpid()}/{_start_time(os.getpid())}"
 
 
@@ -31,7 +31,15 @@ def _host() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
     except OSError:
         boot = "boot"
-    return f"{socket.gethostname()}/{boot}"
+    return f"{socket.gethostname()}/{boot}{_pid_namespace()}"
+
+
+def _pid_namespace() -> str:
+    """Containers of one machine may share its name, but see each other's processes no more than another machine's."""
+    try:
+        return "-" + os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:
+        return ""
 
 
 def _start_time(pid: int) -> str:

@@ -38,15 +38,20 @@ class Scored:
 
 @dataclass(frozen=True)
 class Pool:
-    """The chosen, best first, then each as far from the earlier ones as can be; none where time was too short."""
+    """The chosen, best first, then each as far from the earlier ones as can be; none where time was too short.
+
+    `failed` networks could not be scored.
+    """
 
     chosen: tuple[Scored, ...]
     looked_at: int
     seconds: float
+    failed: int = 0
 
     @property
     def line(self) -> str:
         looked = f"{self.looked_at} untrained networks looked at in {show_seconds(self.seconds)}"
+        looked += f", {self.failed} more could not be scored" if self.failed else ""
         if not self.chosen:
             return f"{looked}: too few to choose from"
         return f"{looked}: the first {len(self.chosen)} trials are the best of them by {', '.join(SCORES)}"
@@ -75,20 +80,24 @@ def sample_pool(
     """
     started = clock()
     found: list[Scored] = []
+    failed = 0
     rng = random.Random(derive_seed(seed, "pool"))
     for proposal in draws(space, task, limits, lambda digest: False, rng):
         spent = clock() - started
-        each = spent / len(found) if found else 0.0
-        hopeless = len(found) >= TRIED and each * LEAST * count > seconds
-        if len(found) == most or spent + each > seconds or hopeless or stop():
+        each = spent / (len(found) + failed) if found else 0.0
+        hopeless = len(found) + failed >= TRIED and each * LEAST * count > seconds
+        if len(found) + failed == most or spent + each > seconds or hopeless or stop():
             break
         if limits.allow(proposal.cost):
-            found.append(_scored(proposal, dataset, device, seed))
+            try:
+                found.append(_scored(proposal, dataset, device, seed))
+            except Exception:  # of this network: if the search meets it, it costs one trial, which says why
+                failed += 1
     chosen: list[int] = []
     if len(found) >= LEAST * count:
         codes = np.array([space.encode(each.choices) for each in found], dtype=float)
         chosen = choose([each.scores for each in found], [each.macs for each in found], codes, count)
-    return Pool(tuple(found[index] for index in chosen), len(found), clock() - started)
+    return Pool(tuple(found[index] for index in chosen), len(found), clock() - started, failed)
 
 
 def _scored(proposal: Proposal, dataset: Dataset, device: torch.device | None, seed: int) -> Scored:

@@ -8,15 +8,17 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
-from nas.candidates import INTERRUPTION, Candidate, Candidates, Exhausted
+from nas.candidates import Candidate, Candidates, Exhausted
 from nas.errors import RunError
 from nas.evaluate import Evaluate, Lanes, OneLane, TrainingFailed, Unavailable, guarded
+from nas.interruption import INTERRUPTION
 from nas.ownership import Heartbeat, is_here, this_process
 from nas.progress import Progress
 from nas.promotion import goes_on
@@ -27,7 +29,7 @@ from nas.training.recipe import Recipe
 from nas.training.score import Diverged, EpochScore, Stopped
 from nas.training.seeds import derive_seed
 from nas.training.trial import OutOfMemory
-from nas.weights import KEPT, forget_weights, keep_weights
+from nas.weights import KEPT, forget_weights, keep_weights, kept_weights
 from searchspace import Architecture
 from studies import COMPLETE, FAIL, INTERRUPTED, PRUNED, Slot, leaderboard
 
@@ -128,7 +130,8 @@ class SearchRun:
                 return None
             return None if self.stop() else f"the budget of {self.budget} trials is spent"
         try:
-            candidate = self.candidates.next(slot.slot_no, self.stop)
+            with Heartbeat(lambda: self.twin.store.beat(slot)):  # latencies are measured, for minutes if need be
+                candidate = self.candidates.next(slot.slot_no, self.stop)
         except Exhausted as error:
             self.twin.store.release_slot(slot, "nothing new")
             return f"nothing new is left: {error}"
@@ -180,7 +183,7 @@ class SearchRun:
     ) -> Turns:
         """Train, record and report each epoch; the outcome without its numbers. Failed training is an outcome too."""
         try:
-            with closing(guarded(self.evaluate(architecture, seed=seed, stop=self.stop))) as found:
+            with closing(guarded(partial(self.evaluate, architecture, seed=seed, stop=self.stop))) as found:
                 for score in found:
                     if score is None:
                         yield
@@ -191,13 +194,13 @@ class SearchRun:
                     if score.epoch >= self.recipe.rung_ends[-1]:
                         break
                     if self.stop():
-                        return self._stopped()
+                        return self._stopped(scores)
                     if self._reports(score) and self._prunes(trial):
                         return Outcome(PRUNED)
         except Stopped:
             if scores:  # the weights are half an epoch on, and not those of the score
                 scores[-1] = replace(scores[-1], network=None)
-            return self._stopped()
+            return self._stopped(scores)
         except (TakenOver, Unavailable, UpdateFinishedTrialError):
             return Outcome(INTERRUPTED, reason=INTERRUPTION)
         except (Diverged, OutOfMemory) as error:
@@ -207,8 +210,9 @@ class SearchRun:
             return Outcome(FAIL, reason=str(error))
         return Outcome(COMPLETE) if scores else Outcome(FAIL, reason="the training yielded no score")
 
-    def _stopped(self) -> Outcome:
-        if self.stop.interrupted:
+    def _stopped(self, scores: list[EpochScore]) -> Outcome:
+        """Cut short: pruned by the deadline, if there is anything to tell of it, else as if it had not begun."""
+        if self.stop.interrupted or not scores:
             return Outcome(INTERRUPTED, reason=INTERRUPTION)
         return Outcome(PRUNED, reason="the time is up")
 
@@ -251,12 +255,14 @@ class SearchRun:
         if score.network is None:
             return
         store, study_id = self.twin.store, self.twin.row.id
+        # Looked at before the ranking: what another process keeps meanwhile may not be in the ranking that was read.
+        earlier = kept_weights(self.weights)
         best = {store.evaluation(study_id, int(number)).id for number in leaderboard(store, study_id, KEPT)["trial"]}
         try:
             if evaluation_id in best:
                 keep_weights(self.weights, evaluation_id, score.network)
-            forget_weights(self.weights, best)
-        except OSError as error:
+            forget_weights(self.weights, earlier - best)
+        except (OSError, RuntimeError) as error:  # a full disk, a worker or a device that is gone
             self.progress.note(f"the weights are not kept ({error}); nas export can train them again")
 
     def _replace_abandoned(self) -> bool:

@@ -15,7 +15,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.candidates import INTERRUPTION, REASON, Candidate
+from nas.candidates import Candidate
+from nas.interruption import INTERRUPTION, REASON
 from nas.objectives import ACCURACY, Objectives
 from nas.one_commit import group_commits, one_commit
 from nas.ownership import is_here, lives, this_process

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Iterable
 from pathlib import Path
 
 from safetensors.torch import save
@@ -41,8 +41,11 @@ def keep_weights(folder: Path, evaluation_id: str, network: nn.Module) -> None:
     write_whole(weights_file(folder, evaluation_id), save(plain_state(network)))
 
 
-def forget_weights(folder: Path, kept: Container[str]) -> None:
-    """Delete the weights of all evaluations but those kept."""
-    for file in folder.glob("*.safetensors"):
-        if file.stem not in kept:
-            file.unlink(missing_ok=True)
+def kept_weights(folder: Path) -> set[str]:
+    """The evaluations whose weights are there."""
+    return {file.stem for file in folder.glob("*.safetensors")}
+
+
+def forget_weights(folder: Path, evaluation_ids: Iterable[str]) -> None:
+    for evaluation_id in evaluation_ids:
+        weights_file(folder, evaluation_id).unlink(missing_ok=True)

@@ -136,17 +136,20 @@ def measure(seen: Survey, dataset: Dataset, recipe: Recipe, effort: Effort) -> l
         started = time.monotonic()
         if timings and started + slowest * proposal.cost.macs > until:
             continue
-        timing = time_training(
-            proposal.architecture,
-            proposal.cost,
-            dataset,
-            recipe,
-            stop,
-            steps=effort.steps,
-            validated=effort.validated,
-        )
+        try:
+            timing = time_training(
+                proposal.architecture,
+                proposal.cost,
+                dataset,
+                recipe,
+                stop,
+                steps=effort.steps,
+                validated=effort.validated,
+            )
+        except Exception:  # of this network: if the search meets it, it costs one trial, which says why
+            continue
         if timing is None:
-            break
+            continue
         slowest = max(slowest, (time.monotonic() - started) / proposal.cost.macs)
         timings.append(timing)
     return timings

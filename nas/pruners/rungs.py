@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from nas.errors import NasError
+from nas.interruption import was_interrupted
 from nas.training.recipe import RUNG_FACTOR
 
 Floats = NDArray[np.float64]
@@ -23,7 +24,8 @@ class RungPruner(BasePruner):
     """Asynchronous successive halving (Li et al. 2020) with rungs at given steps; for a study of one objective.
 
     A trial whose last step is one of `rungs` goes on if it is among the best 1/factor, or the best one, of all trials
-    that reported a value at that step so far. At other steps it always goes on. Unlike in Optuna's
+    that reported a value at that step so far, but for those that were interrupted: what takes their place would be
+    measured against itself. At other steps it always goes on. Unlike in Optuna's
     SuccessiveHalvingPruner a value counts as it was reported at the rung, so that each rung may end a learning rate
     schedule of its own, and a trial is not pruned between rungs. Of equal values the earlier trial's is the better.
 
@@ -50,7 +52,7 @@ class RungPruner(BasePruner):
         peers = [
             other
             for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and step in other.intermediate_values
+            if other.number != trial.number and step in other.intermediate_values and not was_interrupted(other)
         ]
         passed = sorted([*peers, trial], key=lambda other: other.number)
         values = [(sign * other.intermediate_values[step],) for other in passed]

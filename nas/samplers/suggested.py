@@ -1,4 +1,4 @@
-"""What samplers see of a study that also holds trials no sampler suggested."""
+"""What samplers see of a study that also holds trials no sampler suggested, and trials that were interrupted."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.interruption import was_interrupted
 from nas.samplers.view import view
 
 
 class OfSuggested(BaseSampler):
-    """Hides finished trials without parameters from a sampler: those that `--start-from` began with.
+    """Hides two kinds of finished trials from a sampler: those without parameters, and those that were interrupted.
 
-    Optuna's samplers model the parameters that all finished trials share: one trial without any would leave them none,
-    and GP and NSGA-II would draw at random from then on.
+    Trials without parameters are those that `--start-from` began with. Optuna's samplers model the parameters that all
+    finished trials share: one trial without any would leave them none, and GP and NSGA-II would draw at random from
+    then on. An interrupted trial's place in the budget is asked for again with the same seed, and shall get the same
+    suggestion.
     """
 
     def __init__(self, sampler: BaseSampler) -> None:
@@ -47,8 +50,12 @@ class OfSuggested(BaseSampler):
 
 
 def _suggested(study: Study) -> Study:
-    return view(study, _with_parameters)
+    return view(study, _of_use)
 
 
-def _with_parameters(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    return [trial for trial in trials if trial.distributions or not trial.state.is_finished()]
+def _of_use(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    return [
+        trial
+        for trial in trials
+        if not trial.state.is_finished() or (trial.distributions and not was_interrupted(trial))
+    ]

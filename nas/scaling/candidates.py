@@ -46,10 +46,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A direction that is not compared, and why."""
+    """A direction that is not compared, and why; `digest` is that of its network, if there is one."""
 
     name: str
     reason: str
+    digest: str = ""
 
 
 def published_candidates(start: Start) -> tuple[list[Candidate], list[LeftOut]]:
@@ -89,7 +90,7 @@ def proposed(
     start: Start, quadratic: Quadratic, measured: Sequence[Candidate], left_out: Iterable[LeftOut], name: str
 ) -> Candidate | None:
     """The network not yet trained that the quadratic expects most of, if that is more than of any trained one."""
-    known = {each.digest for each in measured} | {each.name for each in left_out}
+    known = {each.digest for each in (*measured, *left_out)}
     promising = sorted(simplex(PARTS, quadratic.plane), key=quadratic.at, reverse=True)[:LOOKED_AT]
     found = [candidate(start, fitted_direction(name, shares)) for shares in promising]
     new = [each for each in found if isinstance(each, Candidate) and each.digest not in known]

@@ -185,7 +185,11 @@ def _measured(
     jobs = [Job(each.name, each.scaled.architecture, each.scaled.cost) for each in candidates]
     found = trainings.measure(jobs, seeds)
     rows = [Measured(each, found[each.name].scores) for each in candidates if not found[each.name].failure]
-    failed = [LeftOut(name, f"its training failed: {each.failure}") for name, each in found.items() if each.failure]
+    failed = [
+        LeftOut(each.name, f"its training failed: {found[each.name].failure}", each.digest)
+        for each in candidates
+        if found[each.name].failure
+    ]
     return rows, failed
 
 

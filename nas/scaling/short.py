@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from nas.errors import RunError
 from nas.evaluate import Evaluate, TrainingFailed, guarded
@@ -144,7 +145,7 @@ class ShortTrainings:
 
     def _last_score(self, architecture: Architecture, seed: int) -> EpochScore:
         last = None
-        for score in guarded(self.evaluate(architecture, seed=seed, stop=self.stop)):
+        for score in guarded(partial(self.evaluate, architecture, seed=seed, stop=self.stop)):
             last = score or last
         if last is None:
             raise TrainingFailed("it gave no score")

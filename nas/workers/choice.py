@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import torch
 
-from nas.errors import NasError
+from nas.errors import NasError, RunError
 from nas.evaluate import Evaluate, OneLane
+from nas.training.broken_device import is_broken
 from nas.training.data import Dataset
 from nas.training.device import describe_device
 from nas.training.recipe import Recipe
+from nas.training.score import EpochScore
 from nas.training.trial import train_architecture
 from nas.workers.capacity import MOST_A_DEVICE, mps_runs, require_host, workers_for_cpu
 from nas.workers.control_group import available_memory
@@ -22,6 +24,7 @@ from nas.workers.cores import Cores, usable_cores
 from nas.workers.messages import Job
 from nas.workers.pool import Seat, WorkerPool
 from nas.workers.shared_data import SharedDataset
+from searchspace import Architecture
 from searchspace.blocks import BLOCKS, Block
 
 AUTO = "auto"
@@ -46,14 +49,50 @@ def parse_workers(given: int | str) -> int | str:
 
 
 class OwnProcess(OneLane):
-    """The search's own process, which trains one trial after the other."""
+    """The search's own process, which trains one trial after the other.
 
-    def __init__(self, evaluate: Evaluate, device: str) -> None:
-        self.evaluate = evaluate
+    After an error that leaves a CUDA device of no use to it, a worker process trains what comes next: that has the
+    device anew, where in this process every later trial would fail.
+    """
+
+    def __init__(
+        self, train: Evaluate, device: str, worker: Callable[[], WorkerPool], note: Callable[[str], None]
+    ) -> None:
+        """`worker` opens the pool of one worker that goes on."""
         self.device = device
+        self._train = train
+        self._open = worker
+        self._note = note
+        self._broken = False
+        self._worker: WorkerPool | None = None
+
+    def evaluate(
+        self, architecture: Architecture, *, seed: int, stop: Callable[[], bool]
+    ) -> Iterator[EpochScore | None]:
+        """See `nas.evaluate.Evaluate`.
+
+        Raises:
+            RunError: the device is broken, and no worker can be started.
+        """
+        if self._broken and self._worker is None:
+            self._note(f"{self.device} is of no more use to this process: a worker process goes on")
+            try:
+                self._worker = self._open()
+            except NasError as error:
+                raise RunError(f"{self.device} is broken for this process, and no worker goes on: {error}") from None
+        try:
+            yield from (self._worker.evaluate if self._worker else self._train)(architecture, seed=seed, stop=stop)
+        except Exception as error:
+            self._broken = self._broken or is_broken(error)
+            raise
+
+    def wait(self) -> None:
+        if self._worker is not None:
+            self._worker.wait()
 
     def close(self) -> None:
-        """Nothing was started."""
+        if self._worker is not None:
+            self._worker.close()
 
 
 def open_lanes(
@@ -75,9 +114,21 @@ def open_lanes(
         workers = workers_for_cpu(usable_cores(), available_memory())
     if workers == 1:
         place = torch.device(devices[0])
-        if evaluate is None:
-            evaluate = partial(train_architecture, dataset=dataset.to(place), recipe=recipe)
-        return OwnProcess(evaluate, describe_device(place))
+        alone = partial(open_lanes_of_workers, 1, evaluate, recipe, dataset, devices, note)
+        train = evaluate or partial(train_architecture, dataset=dataset.to(place), recipe=recipe)
+        return OwnProcess(train, describe_device(place), alone, note)
+    return open_lanes_of_workers(workers, evaluate, recipe, dataset, devices, note)
+
+
+def open_lanes_of_workers(
+    workers: int | str,
+    evaluate: Evaluate | None,
+    recipe: Recipe,
+    dataset: Dataset,
+    devices: list[str],
+    note: Callable[[str], None],
+) -> WorkerPool:
+    """A pool for a search; see `open_lanes`."""
     if evaluate is None:
         return open_pool(workers, partial(train_architecture, recipe=recipe), dataset, devices, note)
     return open_pool(workers, evaluate, None, devices, note)
@@ -130,13 +181,15 @@ def describe(number: int, cores: Cores, devices: list[str], grow: bool) -> str:
     """What a person who waits is told about the workers."""
     if devices == ["cpu"]:
         threads = cores.shares(number)[0].threads
-        return f"{number} workers, {threads} thread{'s' * (threads > 1)} each"
+        return f"{number} worker{'s' * (number > 1)}, {threads} thread{'s' * (threads > 1)} each"
+    if number == 1:
+        return f"1 worker on {devices[0]}"
     sharing = (
         "at the same time, for NVIDIA's multi-process service (MPS) runs"
         if mps_runs()
         else "in turns, for NVIDIA's multi-process service (MPS) does not run: nvidia-cuda-mps-control -d starts it"
     )
-    many = f"as many workers as fit, at most {number}," if grow else f"{number} workers"
+    many = f"as many workers as fit, at most {number}," if grow else f"{number} worker{'s' * (number > 1)}"
     return f"{many} on {', '.join(devices)}; those of a device compute {sharing}"
 
 

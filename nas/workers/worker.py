@@ -19,9 +19,10 @@ from safetensors.torch import save
 from torch import nn
 
 from nas.evaluate import TrainingFailed, describe
+from nas.training.broken_device import is_broken
 from nas.training.memory import give_back, keep_memory
 from nas.training.score import Diverged, Stopped
-from nas.training.trial import OutOfMemory, is_out_of_memory
+from nas.training.trial import OutOfMemory
 from nas.weights import plain_state
 from nas.workers.messages import (
     Alive,
@@ -144,15 +145,6 @@ class _Worker:
     def _send(self, report: Report) -> None:
         self.signed = time.monotonic()
         self.connection.send(report)
-
-
-def is_broken(error: Exception) -> bool:
-    """Whether no further work on the CUDA device can succeed in this process: its errors but for lack of memory."""
-    if is_out_of_memory(error) or "out of memory" in str(error):
-        return False
-    if isinstance(error, torch.AcceleratorError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in ("CUDA error", "cuDNN error"))
 
 
 def device_memory(device: torch.device) -> DeviceMemory | None:

@@ -156,7 +156,10 @@ def test_a_direction_whose_training_fails_is_left_out_and_said(tmp_path: Path) -
         return planted(0.0)(architecture, seed)
 
     said: list[str] = []
-    found = fit(tmp_path, Fake(accuracy), say=said.append)
+    fake = Fake(accuracy)
+    found = fit(tmp_path, fake, say=said.append)
+    failed = [each.digest for each in fake.trained if depth_share(each, network()) > 0.8]
+    assert len(failed) == len(set(failed)), "what failed is not proposed again"
     assert "depth" not in [row.candidate.name for row in found.rows]
     assert {each.name: each.reason for each in found.left_out}["depth"] == "its training failed: the loss became NaN"
     assert any(line.startswith("depth, seed 1 of 2: failed") for line in said)

@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.candidates import REASON
+from nas.interruption import REASON
 from nas.progress import Progress
 from nas.result import SearchResult
 from nas.searching import search

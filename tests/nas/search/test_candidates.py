@@ -146,6 +146,32 @@ def test_two_that_choose_the_same_at_once_do_not_both_train_it(monkeypatch: pyte
     assert candidate.proposal.architecture.digest != taken
 
 
+def test_the_last_networks_taken_by_another_process_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, asked = candidates(TWINS), itertools.count()
+    for slot in range(1, 5):
+        candidate = made.next(slot)
+        assert candidate is not None
+        made.study.tell(candidate.trial, 0.5)
+    known = Candidates._known
+    monkeypatch.setattr(Candidates, "_known", lambda self, but=None: set() if next(asked) == 0 else known(self, but))
+    with pytest.raises(Exhausted):
+        made.next(5, lambda: next(asked) > 100)
+
+
+def test_a_draw_passes_a_queue_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn where the queue's choices are over a limit does not wait behind them."""
+    made = candidates(WIDE, Limits(max_params=400))
+    for depth in (1, 2, 3, 4):
+        made.study.enqueue_trial({"width": 40, "depth": depth, "kernel": 3})
+    first = made.next(1)
+    assert first is not None
+    assert [trial.state for trial in made.study.get_trials()].count(TrialState.WAITING) == 1
+    made.study.tell(first.trial, 0.5)
+    second = made.next(2)
+    assert second is not None
+    assert [trial for trial in made.study.get_trials() if trial.state == TrialState.WAITING] == []
+
+
 def test_slots_are_seeded_apart_and_each_by_itself() -> None:
     def choices(slot: int, seed: int = 0) -> Any:
         candidate = candidates(TINY, seed=seed).next(slot)

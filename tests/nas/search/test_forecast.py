@@ -46,6 +46,22 @@ def forecast_of(digits: Any, **changes: Any) -> Forecast:
     return foresee(**{**given, **changes})
 
 
+def test_a_network_that_fails_is_no_end_of_a_forecast(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the search it costs one trial."""
+    asked = []
+
+    def failing_first(architecture: Any, *given: Any, **named: Any) -> Timing | None:
+        asked.append(architecture)
+        if len(asked) == 1:
+            raise RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED")
+        return time_training(architecture, *given, **named)
+
+    monkeypatch.setattr("nas.foresight.forecasting.time_training", failing_first)
+    found = forecast_of(digits)
+    assert len(asked) == 2
+    assert found.measured_networks == 1
+
+
 def test_all_of_a_small_space_is_counted() -> None:
     costs = [cost(WIDE.decode(choices, TASK)) for choices in every(WIDE)]
     limit = sorted(each.params for each in costs)[9]

@@ -13,11 +13,12 @@ import pytest
 from optuna.trial import TrialState
 from small_search import TWINS, WIDE, Fake, Heard, assert_settled, optuna_study, optuna_trials, small_search
 
-from nas import pool_start
-from nas.candidates import DIGEST, ORIGIN, REASON, Candidates
+from nas import pool, pool_start
+from nas.candidates import DIGEST, ORIGIN, Candidates
 from nas.draws import propose
 from nas.foresight.outlook import Forecast
 from nas.free_scores.ranks import bins, places, rank_sum, rank_sum_in_bins
+from nas.interruption import REASON
 from nas.limits import Limits
 from nas.ownership import this_process
 from nas.pool import SCORES, Pool, choose, farthest_first, sample_pool
@@ -32,6 +33,22 @@ MACS = Limits(max_macs=100_000)
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     return load_dataset("digits", data_dir=Path("unused"), limit_train=200)
+
+
+def test_networks_that_cannot_be_scored_are_passed_by(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search will say why, if it meets them."""
+    scored, score_of = itertools.count(), pool.free_scores
+
+    def sometimes(*given: Any, **named: Any) -> dict[str, float]:
+        if next(scored) % 3 == 0:
+            raise RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED")
+        return score_of(*given, **named)
+
+    monkeypatch.setattr(pool, "free_scores", sometimes)
+    found = sample_pool(WIDE, TASK, Limits(), digits, seed=0, seconds=600, count=4)
+    assert (found.looked_at, found.failed, len(found.chosen)) == (26, 14, 4)
+    assert "26 untrained networks looked at" in found.line
+    assert "14 more could not be scored" in found.line
 
 
 # Ranks

@@ -290,6 +290,20 @@ def test_ten_failures_in_a_row_end_the_search_with_the_last_reason(storage: str)
     assert_settled(storage, 10)
 
 
+def test_an_error_at_the_first_call_is_a_failed_trial_too(storage: str) -> None:
+    def broken(architecture: Architecture, **_: Any) -> Iterator[EpochScore]:
+        if len(called) == 2:
+            called.append(architecture)
+            raise ArithmeticError("no generator")
+        called.append(architecture)
+        return Fake()(architecture, **_)
+
+    called: list[Architecture] = []
+    result = small_search(storage, budget=4, evaluate=broken)
+    assert statuses(result)[FAIL] == 1
+    assert_settled(storage, 4)
+
+
 class TwoLanes(OneLane):
     """Two trainings that take turns, each of which fails in its second."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from small_search import (
@@ -30,6 +31,7 @@ from small_search import (
 from sqlalchemy import inspect, text
 
 import nas.search_run
+from nas.candidates import DIGEST, ORIGIN
 from nas.errors import NasError, RunError
 from nas.ownership import Heartbeat, is_here, lives, this_process
 from nas.stop import StopSignal
@@ -202,14 +204,14 @@ def test_sigkill_at_random_moments_loses_nothing(storage: str, tmp_path: Path, s
     assert set((tmp_path / "acknowledged").read_text().splitlines()) <= stored
 
 
-def interrupted_by(storage: str, count: int, **settings: Any) -> None:
-    """A run that is told to stop in its trial numbered `count`."""
+def interrupted_by(storage: str, count: int, at_epoch: int = 1, epochs_each: int = 3, **settings: Any) -> None:
+    """A run that is told to stop in its trial numbered `count`, at the end of an epoch."""
 
     def evaluate(architecture: Architecture, *, seed: int, stop: Any) -> Iterator[Any]:
         trained.append(architecture)
-        if len(trained) == count:
-            os.kill(os.getpid(), signal.SIGTERM)
-        for epoch in range(1, 4):
+        for epoch in range(1, epochs_each + 1):
+            if len(trained) == count and epoch == at_epoch:
+                os.kill(os.getpid(), signal.SIGTERM)
             yield score(epoch, accuracy_of(architecture))
 
     trained: list[Architecture] = []
@@ -229,6 +231,34 @@ def test_an_interrupted_search_trains_what_an_unbroken_one_does(storage: str, sa
     trained = result.dataframe().query("status != 'INTERRUPTED'")
     assert list(trained["digest"]) == whole.digests
     assert_settled(storage, 14)
+
+
+@pytest.mark.parametrize(("count", "at_epoch"), [(1, 6), (4, 6), (13, 2)])
+def test_it_does_so_by_default_too_and_past_a_rung(storage: str, count: int, at_epoch: int) -> None:
+    """What was interrupted is neither known to the sampler nor a rival of what takes its place."""
+    settings: dict[str, Any] = {"budget": 15, "epochs": 9, "sampler": "evolution", "pruner": "rungs"}
+    whole, rest = Fake(epochs=9), Fake(epochs=9)
+    unbroken = small_search(storage, study="whole", evaluate=whole, **settings).dataframe()
+    interrupted_by(storage, count, at_epoch, epochs_each=9, **settings)
+    found = small_search(storage, evaluate=rest, **settings).dataframe().query("status != 'INTERRUPTED'")
+    assert rest.digests == whole.digests[count - 1 :]
+    columns = ["digest", "seed", "status", "val_accuracy", "epochs"]
+    assert found[columns].to_dict("records") == unbroken[columns].to_dict("records")
+    assert_settled(storage, 15)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_choices_from_the_queue_are_not_lost_with_an_interrupted_trial(storage: str, count: int) -> None:
+    earlier = small_search(storage, budget=14, study="earlier", sampler="random", pruner="none")
+    best = list(earlier.rank()["digest"])[:10]
+    rest, settings = Fake(), {"budget": 12, "warm_start": "earlier", "pruner": "none"}
+    interrupted_by(storage, count, **settings)
+    small_search(storage, evaluate=rest, **settings)
+    assert rest.digests[: 10 - count + 1] == best[count - 1 :]
+    again = [trial for trial in optuna_trials(storage) if trial.user_attrs.get(DIGEST) == best[count - 1]]
+    assert [trial.state for trial in again] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert again[0].user_attrs[ORIGIN] == again[1].user_attrs[ORIGIN]
+    assert_settled(storage, 12)
 
 
 def test_the_same_holds_in_a_space_with_duplicates_and_limits(storage: str) -> None:
@@ -351,14 +381,12 @@ def test_the_deadline_holds_within_an_epoch(storage: str, monkeypatch: pytest.Mo
     slow = {"epochs": 2, "batch_size": 2, "limit_train": None, "evaluate": None}
     result = small_search(storage, budget=50, **slow)
     assert result.ended == "the time is up"
-    assert list(result.dataframe()["status"]) == [PRUNED]
-    assert result.dataframe()["val_accuracy"].isna().all()
-    assert_settled(storage, 1)
+    # Nothing is known of it: it has not taken a slot of the budget, and the next run may train it.
+    assert list(result.dataframe()["status"]) == [INTERRUPTED]
+    assert_settled(storage, 0)
 
 
 def test_weights_of_half_an_epoch_are_not_kept(storage: str, fast_folder: Path) -> None:
-    import torch
-
     def evaluate(architecture: Architecture, *, seed: int, stop: Any) -> Iterator[Any]:
         yield score(1, network=torch.nn.Linear(1, 1))
         if architecture.digest in half:
@@ -372,6 +400,29 @@ def test_weights_of_half_an_epoch_are_not_kept(storage: str, fast_folder: Path) 
     assert whole.best.architecture.digest in half
     small_search(storage, study="u", budget=1, epochs=2, evaluate=evaluate)
     assert len(list(fast_folder.rglob("*.safetensors"))) == 1
+
+
+def test_weights_that_another_process_keeps_meanwhile_stay(
+    storage: str, fast_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended its trial after this one read the ranking: a better one, of which nothing stands there."""
+    ranked = nas.search_run.leaderboard
+
+    def ranked_then_kept(*given: Any) -> Any:
+        found = ranked(*given)
+        [folder] = [each for each in fast_folder.glob("*-weights/*") if each.is_dir()]
+        (folder / "another.safetensors").touch()
+        return found
+
+    network = torch.nn.Linear(1, 1)
+    steady = lambda architecture, **_: iter([score(1, accuracy_of(architecture), network=network)])  # noqa: E731
+    small_search(storage, budget=1, epochs=1, evaluate=steady)
+    monkeypatch.setattr(nas.search_run, "leaderboard", ranked_then_kept)
+    small_search(storage, budget=2, epochs=1, evaluate=steady)
+    assert len(list(fast_folder.glob("*-weights/*/another.safetensors"))) == 1
+    monkeypatch.setattr(nas.search_run, "leaderboard", ranked)
+    small_search(storage, budget=3, epochs=1, evaluate=steady)
+    assert list(fast_folder.glob("*-weights/*/another.safetensors")) == []
 
 
 def test_weights_that_cannot_be_written_do_not_end_the_search(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,6 +178,20 @@ def stuck(architecture: Architecture, *, seed: int, stop: Stop) -> Iterator[Epoc
     yield score(1)
 
 
+@dataclass
+class BreaksIn:
+    """In the process of this number the second training meets an error that breaks the device, as do all after it."""
+
+    pid: int
+    trained: int = 0
+
+    def __call__(self, architecture: Architecture, *, seed: int, stop: Stop) -> Iterator[EpochScore]:
+        self.trained += 1
+        if os.getpid() == self.pid and self.trained > 1:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        yield from plain(architecture, seed=seed, stop=stop)
+
+
 @dataclass(frozen=True)
 class OnlyOnce:
     """Two workers can start, and die of their first trial; later ones find the device full."""

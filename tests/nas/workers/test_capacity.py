@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nas.errors import NasError
+from nas.training.broken_device import is_broken
 from nas.training.data import load_dataset
 from nas.workers import capacity
 from nas.workers.choice import describe, parse_workers, pick_devices
@@ -19,7 +20,6 @@ from nas.workers.messages import DeviceMemory, Job
 from nas.workers.pool import Seat, WorkerPool
 from nas.workers.process import Patience, _Silence
 from nas.workers.shared_data import SharedDataset
-from nas.workers.worker import is_broken
 
 GIB = 2**30
 TWO_BY_TWO = Cores(((0, 2), (1, 3)))

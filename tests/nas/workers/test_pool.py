@@ -92,7 +92,7 @@ def test_what_a_training_raises_arrives_and_its_worker_trains_on(
     found = trial(pool, seed)
     pid = pid_of(until(found, pool))
     with pytest.raises(kind) as raised:
-        all_of(guarded(found), pool)
+        all_of(guarded(lambda: found), pool)
     assert str(raised.value) == text
     assert pid_of(until(trial(pool, acts.PID + 100), pool)) == pid
 

@@ -102,6 +102,28 @@ def test_ten_failures_in_a_row_end_a_search_with_workers_too(storage: str, pids:
 
 
 @pytest.mark.slow
+def test_a_device_that_breaks_for_the_search_s_own_process_ends_no_search(storage: str, pids: list[int]) -> None:
+    """The trial that met the error fails; a worker process trains the others."""
+    heard = Heard()
+    result = small_search(storage, TWINS, budget=4, evaluate=acts.BreaksIn(os.getpid()), progress=heard, pruner="none")
+    assert_settled(storage, 4)
+    found = result.dataframe()
+    assert sorted(found["status"]) == [COMPLETE, COMPLETE, COMPLETE, FAIL]
+    assert found["status"].iloc[1] == FAIL
+    assert "CUDA error: an illegal memory access" in found["reason"].iloc[1]
+    assert len(pids) == 1
+    assert [note for note in heard.notes if "a worker process goes on" in note]
+
+
+@pytest.mark.slow
+def test_where_no_worker_can_go_on_that_ends_it_plainly_and_at_once(storage: str) -> None:
+    breaks = acts.BreaksIn(os.getpid())
+    with pytest.raises(RunError, match="no worker goes on: evaluate cannot be sent to worker processes"):
+        small_search(storage, budget=9, evaluate=lambda *given, **named: breaks(*given, **named), pruner="none")
+    assert_settled(storage, 2)
+
+
+@pytest.mark.slow
 def test_workers_that_can_start_no_more_end_the_search_plainly(storage: str, tmp_path: Path) -> None:
     heard = Heard()
     with pytest.raises(RunError, match="no worker could be started any more: RuntimeError: the device is full"):
