@@ -6,11 +6,13 @@ import itertools
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from nas.admission import Admission, recall
@@ -201,8 +203,9 @@ class Candidates:
         }
 
     def _refuse(self, trial: Trial, state: TrialState, reason: str) -> None:
-        trial.set_user_attr(REASON, reason)
-        self.study.tell(trial, state=state)
+        with suppress(UpdateFinishedTrialError):  # another process took this one for dead, and has ended the trial
+            trial.set_user_attr(REASON, reason)
+            self.study.tell(trial, state=state)
 
     def _draw(
         self, known: set[str], admission: Admission, rng: random.Random, stop: Callable[[], bool]
