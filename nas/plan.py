@@ -15,6 +15,7 @@ from nas.foresight.forecasting import QUICK, Effort, Past, foresee, past_of
 from nas.foresight.outlook import Forecast
 from nas.meter import Stopwatch
 from nas.starts import Start, starts
+from nas.study_names import advising
 from nas.training.data import Dataset, load_dataset
 from nas.training.device import describe_device
 from nas.training.latency import latency_on
@@ -65,6 +66,9 @@ class Plan:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         first = starts(asked.named_starts, data, asked.limits, store, study)
         plan = cls(asked, store, data, space, study, first, warm, stopwatch)
+        if store is not None:
+            with advising():
+                store.require_settings(study, plan.settings)
         plan.candidates(optuna.create_study()).require_feasible()
         return plan
 

@@ -21,7 +21,7 @@ from nas.objectives import ACCURACY, Objectives
 from nas.one_commit import group_commits, one_commit
 from nas.ownership import is_here, lives, this_process
 from nas.pictures import picture_attribute
-from nas.study_names import LINK, require_ours, require_own_name
+from nas.study_names import LINK, advising, require_ours, require_own_name
 from searchspace import cost
 from studies import (
     COMPLETE,
@@ -30,7 +30,6 @@ from studies import (
     PRUNED,
     Slot,
     Study,
-    StudyMismatch,
     StudyStore,
     UnknownTrial,
     connect_arguments,
@@ -112,10 +111,8 @@ class TwinStudy:
     ) -> TwinStudy:
         require_own_name(storage, store, name)
         require_ours(storage, store, name)
-        try:
+        with advising():
             row = store.open_study(name, settings)
-        except StudyMismatch as error:
-            raise _advised(error) from None
         objectives = Objectives.parse(str(settings["objective"]))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -276,15 +273,6 @@ def _abandoned(slot: Slot) -> bool:
     """Whether its owner cannot be at work on it; of other machines that cannot be known from here."""
     owner = slot.owner or ""
     return not owner or owner == this_process() or (is_here(owner) and not lives(owner))
-
-
-def _advised(error: StudyMismatch) -> StudyMismatch:
-    """A person sets rungs by naming a pruner, so that is what the message names."""
-    if error.differences.keys() != {"recipe.rungs"}:
-        return error
-    stored, _ = error.differences["recipe.rungs"]
-    pruner = "another --pruner than rungs, such as asha" if stored == "unset" else "--pruner rungs"
-    return StudyMismatch(error.name, error.differences, f"{pruner}, as the study was made with")
 
 
 def _outcome_of(trial: FrozenTrial | None) -> Outcome:

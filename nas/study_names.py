@@ -1,14 +1,22 @@
-"""Which study names a search may take, seen from both homes of a study: Optuna's tables and the store's."""
+"""Which study a search may go on with, seen from both homes of one: Optuna's tables and the store's."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 
 from nas.errors import NasError
-from studies import StudyStore, UnknownStudy, can_hold
+from studies import StudyMismatch, StudyStore, UnknownStudy, can_hold
 
 LINK = "nas_study"  # Optuna study's user attribute: the id of its twin in the store
+FOLLOWING = {
+    "data_fingerprint": {"dataset", "limit_train", "resolution", "seed"},
+    "space_digest": {"space"},
+}
+"""Settings that differ wherever one of others does, which tell a person more."""
 
 
 def require_own_name(storage: RDBStorage, store: StudyStore, name: str) -> None:
@@ -59,3 +67,25 @@ def require_ours(storage: RDBStorage, store: StudyStore, name: str) -> None:
     if (link is None and (foreign or row is None)) or (link is not None and (row is None or link != row.id)):
         made = "that nas did not make" if link is None else "of another nas study"
         raise NasError(f"an Optuna study named {name!r} {made} is in this database; use another --study name")
+
+
+@contextmanager
+def advising() -> Iterator[None]:
+    """Within, that a study was made with other settings is said in a person's words.
+
+    Rungs are set by naming a pruner, so the pruner is named; what differs because another setting does is left out.
+    """
+    try:
+        yield
+    except StudyMismatch as error:
+        different = {
+            name: values
+            for name, values in error.differences.items()
+            if FOLLOWING.get(name, set()).isdisjoint(error.differences)
+        }
+        advice = ""
+        if different.keys() == {"recipe.rungs"}:
+            stored, _ = different["recipe.rungs"]
+            pruner = "another --pruner than rungs, such as asha" if stored == "unset" else "--pruner rungs"
+            advice = f"{pruner}, as the study was made with"
+        raise StudyMismatch(error.name, different, advice) from None

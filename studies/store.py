@@ -96,9 +96,15 @@ class StudyStore:
             insert_if_absent(connection, table(StudyRow), [row])
             study = _find_study(connection, name)
         assert study is not None
-        if different := naming.differences(study.settings, settings):
-            raise StudyMismatch(name, different)
-        return study
+        return _of_settings(study, settings)
+
+    def require_settings(self, name: str, settings: Mapping[str, JSON]) -> None:
+        """What `open_study` would say of these settings, without making the study; raises what that raises."""
+        naming.check_name(name)
+        with self.reading() as connection:
+            study = _find_study(connection, name)
+        if study is not None:
+            _of_settings(study, settings)
 
     def study(self, name: str | None = None) -> Study:
         """The study of this name, or the newest; raises UnknownStudy, which lists the existing ones."""
@@ -301,6 +307,12 @@ class StudyStore:
         """The number of slots that are OPEN, CLAIMED and DONE."""
         with self.reading() as connection:
             return slots.counts(connection, study_id)
+
+
+def _of_settings(study: Study, settings: Mapping[str, JSON]) -> Study:
+    if different := naming.differences(study.settings, settings):
+        raise StudyMismatch(study.name, different)
+    return study
 
 
 def _find_study(connection: Connection, name: str) -> Study | None:

@@ -10,7 +10,7 @@ import click
 from nas.errors import NasError
 from nas.files import write_whole
 from nas.quantities import show_count, show_duration
-from nas.study_limits import show_limits, study_limits
+from nas.study_limits import LATENCY_MS, show_limits, study_limits
 from nas.terminal import print_json, say, word
 from studies import Study, StudyStore, all_trials, leaderboard, pareto_front, write_csv
 
@@ -45,7 +45,13 @@ def rank(
         return
     held = f", held to {show_limits(limits)}" if limits else ""
     say(f"study {row.name!r} in {store.url_for_display}{held}; accuracy on the validation split")
-    click.echo(_table(frame) if len(frame) else "no trials yet")
+    click.echo(_table(frame) if len(frame) else _nothing(store, row, pareto))
+
+
+def _nothing(store: StudyStore, row: Study, pareto: str | None) -> str:
+    if pareto == LATENCY_MS and len(leaderboard(store, row.id, 1)):
+        return "no trial has a measured latency: search with --max-latency, or --objective val_accuracy,latency_ms"
+    return "no trials yet"
 
 
 def _draw(store: StudyStore, row: Study, front: DataFrame, cost: str, limits: dict[str, float], file: Path) -> None:
@@ -53,6 +59,8 @@ def _draw(store: StudyStore, row: Study, front: DataFrame, cost: str, limits: di
     from nas.report.figures import accuracy_against_cost
 
     picture = accuracy_against_cost(row.name, leaderboard(store, row.id), set(front["trial"]), cost, limits)
+    if picture is None and cost == LATENCY_MS:
+        raise NasError(_nothing(store, row, cost))
     if picture is None:
         raise NasError(f"study {row.name!r} has no trial with a score to draw yet; search on with a larger --budget")
     try:

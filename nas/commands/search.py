@@ -18,7 +18,7 @@ from nas.result import SearchResult, TrialResult
 from nas.stop import Interrupted
 from nas.terminal import DEFAULT_STORAGE, fail, print_json, say, word
 from nas.training.memory import keep_memory
-from studies import CostName
+from studies import COMPLETE, CostName
 
 
 def search(
@@ -99,13 +99,16 @@ def _say_best(result: SearchResult, options: str) -> None:
         return
     best = TrialResult(found)
     accuracy = "" if best.val_accuracy is None else f"{best.val_accuracy:.2%} validation accuracy, "
-    click.echo(f"best: trial {best.number}, {accuracy}{cost_line(best.cost)}")
+    complete = best.status == COMPLETE
+    cut = "" if complete else f"; it was stopped after {best.evaluation.epochs} epochs, and no trial is complete"
+    click.echo(f"best: trial {best.number}, {accuracy}{cost_line(best.cost)}{cut}")
     for line in front_lines(result):
         click.echo(line)
     if (doubt := doubt_about(result)) is not None:
         say(doubt)
     options = f"--study {word(result.study.name)}{options}"
     fronts = [f"nas rank --pareto {cost} {options}" for cost in costs_of(result)]
-    going_on = [*fronts, f"nas confirm {options}", f"nas show {best.number} {options}", f"nas export {options}"]
+    confirm = [f"nas confirm {options}"] if complete else []
+    going_on = [*fronts, *confirm, f"nas show {best.number} {options}", f"nas export {options}"]
     for place, command in enumerate(going_on):
         say(f"{'      ' if place else 'next: '}{command}")

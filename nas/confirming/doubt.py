@@ -24,6 +24,10 @@ def doubt_about(result: SearchResult) -> str | None:
     noise = ERRORS * standard_error(best, images)
     near = sum(accuracy >= best - noise for accuracy in accuracies) - 1
     where = f"within {100 * noise:.2f} points of it, two standard errors on {images:,} validation images"
+    if len(accuracies) == 2:
+        one = "the other complete trial is"
+        return f"how sure: {one} {where}: it may lead by chance" if near else f"how sure: {one} not {where}"
+    others = f"of the other {len(accuracies) - 1} complete trials"
     if near:
-        return f"how sure: {near} of the other {len(accuracies) - 1} complete trials are {where}: it may lead by chance"
-    return f"how sure: none of the other {len(accuracies) - 1} complete trials is {where}; seeds may still reorder them"
+        return f"how sure: {near} {others} {'is' if near == 1 else 'are'} {where}: it may lead by chance"
+    return f"how sure: none {others} is {where}; seeds may still reorder them"

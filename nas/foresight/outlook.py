@@ -91,16 +91,20 @@ class Forecast:
         return f"to the last epoch, by a few steps of {self.measured_networks} networks"
 
     @property
+    def left_text(self) -> str:
+        return "1 trial" if self.left == 1 else f"{self.left} trials"
+
+    @property
     def time_text(self) -> str:
         if self.left == 0:
             return "no trial is left to train, a larger budget goes on"
         if self.seconds is None or self.trial_seconds is None:
-            return f"{self.left} trials to train; how long they take could not be told in a moment"
+            return f"{self.left_text} to train; how long they take could not be told in a moment"
         low, middle, high = (show_seconds(value) for value in self.trial_seconds)
         spread = "" if low == high else f" ({low} to {high})"
         given = self.time_limit is not None and self.time_limit < self.seconds
         limit = f"; {show_duration(self.time_limit or 0)} are given" if given else ""
-        return f"a trial takes about {middle}{spread}, {self.left} trials about {show_seconds(self.seconds)}{limit}"
+        return f"a trial takes about {middle}{spread}, {self.left_text} about {show_seconds(self.seconds)}{limit}"
 
 
 def _row(name: str, spread: Spread, show: Callable[[float], str]) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nas.explaining.correlations import RungCorrelation, scores_at
 from nas.explaining.effects import Choice
 from nas.explaining.evidence import Evidence
 from nas.explaining.telling import show_option, show_points
-from nas.quantities import show_count, show_duration
+from nas.quantities import show_count, show_duration, show_latency
 from nas.report.axes import Axis, count_axis, from_zero, percent_axis
 from nas.report.charts import Bar, Cell, Dot, bars, heat_map, plot
-from nas.study_limits import column_of, show_limit
+from nas.study_limits import LATENCY_MS, column_of, show_limit
 from studies import COMPLETE, PRUNED
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ COST_LABELS = {
     "params": "parameters",
     "macs": "multiply-adds (MACs) for one image",
     "activations": "activations for one image",
+    LATENCY_MS: "latency (ms) for one image",
 }
 MOST_BARS = 20
 
@@ -36,7 +37,7 @@ def accuracy_against_cost(
     `frame` is a leaderboard or all trials; a trial that ended early stands at its last accuracy, in grey.
     """
     scored = [row for row in frame.to_dict("records") if row["status"] in (COMPLETE, PRUNED)]
-    scored = [row for row in scored if row["val_accuracy"] == row["val_accuracy"]]
+    scored = [row for row in scored if row["val_accuracy"] == row["val_accuracy"] and row[cost] == row[cost]]
     if not scored:
         return None
     dots = sorted(
@@ -44,11 +45,11 @@ def accuracy_against_cost(
     )
     best = sorted((dot.x, dot.y) for dot in dots if dot.kind == "front-dot")
     own = {show_limit(name, limit): limit for name, limit in limits.items() if column_of(name) == cost}
-    x = count_axis(COST_LABELS[cost], [*(row[cost] for row in scored), *own.values()])
+    x = count_axis(COST_LABELS[cost], [*(row[cost] for row in scored), *own.values()], _show(cost))
     label = COST_LABELS[cost].split(" for ")[0]
     alternative = (
         f"{len(scored)} trials of study {study}, {len(best)} of them on the Pareto front: "
-        + "; ".join(f"{up:.1%} at {show_count(across)}" for across, up in best)
+        + "; ".join(f"{up:.1%} at {_show(cost)(across)}" for across, up in best)
         + (f". Limits: {', '.join(own)}." if own else ".")
     )
     return plot(
@@ -63,8 +64,13 @@ _DRAWN = ("early", "dot", "front-dot")  # what lies on top comes last
 
 def _cost_dot(row: Mapping[str, Any], cost: str, on_front: bool) -> Dot:
     kind = "front-dot" if on_front else "dot" if row["status"] == COMPLETE else "early"
-    words = f"trial {row['trial']}: {row['val_accuracy']:.2%}, {show_count(row[cost])} {cost}, {row['epochs']} epochs"
+    amount = show_latency(row[cost]) if cost == LATENCY_MS else f"{show_count(row[cost])} {cost}"
+    words = f"trial {row['trial']}: {row['val_accuracy']:.2%}, {amount}, {row['epochs']} epochs"
     return Dot(row[cost], row["val_accuracy"], kind, words)
+
+
+def _show(cost: str) -> Callable[[float], str]:
+    return show_latency if cost == LATENCY_MS else show_count
 
 
 def _stairs(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

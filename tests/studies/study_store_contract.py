@@ -62,6 +62,15 @@ class StoreContract(ConfirmationContract):
         assert uuid.UUID(made.id)
         assert abs(made.created_at - datetime.now(UTC)) < timedelta(minutes=1)
 
+    def test_settings_are_compared_without_making_a_study(self, store: StudyStore) -> None:
+        store.require_settings("s", {"epochs": 10})
+        with pytest.raises(UnknownStudy):
+            store.study("s")
+        store.open_study("s", {"epochs": 10})
+        store.require_settings("s", {"epochs": 10})
+        with pytest.raises(StudyMismatch, match="made with epochs=10, now epochs=5"):
+            store.require_settings("s", {"epochs": 5})
+
     def test_other_settings_are_refused_by_name(self, store: StudyStore) -> None:
         store.open_study("s", {"epochs": 10, "space": "tiny", "recipe": {"rate": 0.1}})
         with pytest.raises(StudyMismatch) as caught:

@@ -10,6 +10,7 @@ import optuna
 import pytest
 from small_search import EPOCHS, TWINS, WIDE, Fake, Heard, small_search
 
+import nas
 from nas.draws import every
 from nas.errors import NasError
 from nas.foresight.forecasting import QUICK, Effort, Past, foresee, past_of, seconds_left
@@ -25,7 +26,7 @@ from nas.training.recipe import Recipe, rungs_for
 from nas.training.timing import TimeModel, Timing, fit, time_training
 from searchspace import Cost, Task, cost
 from searchspace.spaces import SPACES
-from studies import StudyStore
+from studies import StudyMismatch, StudyStore
 
 TASK = Task(channels=1, resolution=8, classes=10)
 MODEL = TimeModel((0.5, 1e-6, 2e-6), setup=1.0)
@@ -204,6 +205,21 @@ def test_a_spent_budget_leaves_nothing_to_train(digits: Any) -> None:
 def test_limits_that_nothing_keeps_are_named(digits: Any) -> None:
     with pytest.raises(NasError, match="max-params 10"):
         forecast_of(digits, limits=Limits(max_params=10))
+
+
+def test_a_study_of_other_settings_is_refused_before_anything_is_looked_at(
+    storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a dry run as by the search; what differs because another setting does is not named."""
+    small_search(storage, budget=2)
+    monkeypatch.setattr("nas.plan.foresee", None)
+    given: dict[str, Any] = {"storage": storage, "study": "s", "limit_train": 200, "device": "cpu", "pruner": "asha"}
+    with pytest.raises(StudyMismatch, match=r"was made with space='test-wide', now space='test-twins'; use another"):
+        nas.forecast("digits", space=TWINS.name, epochs=EPOCHS, **given)
+    with pytest.raises(StudyMismatch, match=r"was made with seed=0, now seed=1; use another"):
+        nas.forecast("digits", space=WIDE.name, epochs=EPOCHS, seed=1, **given)
+    with pytest.raises(StudyMismatch, match=r"was made with epochs=3, now epochs=4; use another"):
+        small_search(storage, budget=2, epochs=EPOCHS + 1, evaluate=None, progress=PlainProgress())
 
 
 def test_past_trials_of_a_study_are_found(storage: str) -> None:

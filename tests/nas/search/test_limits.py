@@ -6,6 +6,7 @@ import inspect
 import random
 import statistics
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -142,7 +143,7 @@ def test_the_study_tells_what_limits_it_was_held_to(storage: str, measured: list
 
 
 def test_a_measured_latency_stands_in_both_homes(
-    storage: str, measured: list[Architecture], capsys: pytest.CaptureFixture[str]
+    storage: str, measured: list[Architecture], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     result = small_search(storage, budget=3, max_latency="1s")
     for trial in optuna_trials(storage):
@@ -155,6 +156,10 @@ def test_a_measured_latency_stands_in_both_homes(
     rank(storage, None, 10, None, None, None, False)
     rank(storage, None, 10, "latency_ms", None, None, False)
     assert capsys.readouterr().out.count("latency_ms") == 2
+    rank(storage, None, 10, "latency_ms", None, str(tmp_path / "front.svg"), False)
+    picture = (tmp_path / "front.svg").read_text()
+    assert "latency (ms) for one image" in picture
+    assert "max-latency 1e+03ms" in picture
 
 
 def test_without_a_limit_nothing_is_measured_or_shown(
@@ -165,6 +170,10 @@ def test_without_a_limit_nothing_is_measured_or_shown(
     assert not any("latency_ms" in trial.user_attrs for trial in optuna_trials(storage))
     rank(storage, None, 10, None, None, None, False)
     assert "latency" not in capsys.readouterr().out
+    rank(storage, None, 10, "latency_ms", None, None, False)
+    assert capsys.readouterr().out.startswith("no trial has a measured latency: search with --max-latency")
+    with pytest.raises(NasError, match="no trial has a measured latency"):
+        rank(storage, None, 10, "latency_ms", None, "front.svg", False)
 
 
 def test_a_search_that_goes_on_measures_nothing_twice(
