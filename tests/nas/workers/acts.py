@@ -155,6 +155,12 @@ def steady(architecture: Architecture, *, seed: int, stop: Stop) -> Iterator[Epo
         yield found
 
 
+def lasting(architecture: Architecture, *, seed: int, stop: Stop) -> Iterator[EpochScore]:
+    """One epoch, and a second one until it is told to stop."""
+    yield score(1)
+    yield from endless(architecture, seed=seed, stop=stop)
+
+
 def endless(architecture: Architecture, *, seed: int, stop: Stop) -> Iterator[EpochScore]:
     """Says on standard error which process it is, and trains until it is told to stop."""
     print(f"worker {os.getpid()} trains", file=sys.stderr, flush=True)

@@ -193,14 +193,27 @@ def test_a_second_signal_kills_workers_that_do_not_listen(storage: str, tmp_path
 @pytest.mark.slow
 def test_at_the_deadline_all_running_trials_are_pruned(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Both(Heard):
+        def epoch(self, number: int, *facts: Any) -> None:
+            seen.add(number)
+            monkeypatch.setattr(StopSignal, "late", len(seen) == 2)
+
+    seen: set[int] = set()
+    monkeypatch.setattr(StopSignal, "late", False)
+    result = small_search(storage, budget=50, evaluate=acts.lasting, workers=2, progress=Both())
+    assert result.ended == "the time is up"
+    assert list(result.dataframe()["reason"]) == ["the time is up"] * 2
+    assert_settled(storage, 2)
+
+
+@pytest.mark.slow
+def test_a_deadline_before_any_epoch_takes_no_slot(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Both(Heard):
         def trial(self, number: int, *facts: Any) -> None:
             monkeypatch.setattr(StopSignal, "late", number == 1)
 
     monkeypatch.setattr(StopSignal, "late", False)
-    result = small_search(storage, budget=50, evaluate=acts.endless, workers=2, progress=Both())
-    assert result.ended == "the time is up"
-    assert list(result.dataframe()["reason"]) == ["the time is up"] * 2
-    assert_settled(storage, 2)
+    small_search(storage, budget=50, evaluate=acts.endless, workers=2, progress=Both())
+    assert_settled(storage, 0)
 
 
 @pytest.mark.slow
