@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import nas
+from nas.errors import NasError
 from nas.quantities import show_count
 from nas.scaling.fitted import fit_on
 from nas.scaling.ground import Ground
@@ -113,13 +114,17 @@ def measure(
     arguments: argparse.Namespace,
     out: Path,
 ) -> None:
-    """Train one case, unless it stands in the file, and write its line."""
+    """Train one case, unless it stands in the file or its direction makes no such network, and write its line."""
     lines = read(out)
     if any(all(line[key] == value for key, value in case.items()) for line in lines):
         return
     ends = (16, data.resolution)
     limit = round(case["factor"] * fit.cost.macs)
-    made = nas.scale(start, max_macs=limit, direction=direction, resolution_range=ends).best
+    try:
+        made = nas.scale(start, max_macs=limit, direction=direction, resolution_range=ends).best
+    except NasError as error:  # it asks most of what this network cannot give up
+        print(f"{case}: {error}", flush=True)
+        return
     same = [line for line in lines if line["digest"] == made.architecture.digest and line["seed"] == case["seed"]]
     if same:
         found = {key: same[0][key] for key in ("val_accuracy", "seconds")}
