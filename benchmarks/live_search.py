@@ -18,7 +18,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,6 +147,10 @@ def compared(pairs: list[tuple[dict[str, Any], dict[str, Any]]], worth: dict[str
         "points": interval(points.mean(), [points[chosen].mean() for chosen in drawn]),
         "times sooner, median": interval(np.median(sooner), [np.median(sooner[chosen]) for chosen in drawn]),
         "each": [round(float(each), 2) for each in sooner],
+        "times sooner, of the means": interval(
+            times_sooner_of_means(pairs, worth),
+            [times_sooner_of_means([pairs[place] for place in chosen], worth) for chosen in drawn],
+        ),
     }
 
 
@@ -155,6 +159,23 @@ def times_sooner(run: dict[str, Any], other: dict[str, Any], worth: dict[str, fl
     wanted = final(other, worth)
     enough = [winner["seconds"] for winner in run["winners"] if worth[winner["digest"]] >= wanted]
     return other["winners"][-1]["seconds"] / enough[0] if enough else 0.0
+
+
+def times_sooner_of_means(pairs: list[tuple[dict[str, Any], dict[str, Any]]], worth: dict[str, float]) -> float:
+    """The same of the mean over the searches of what their winners are worth at a time."""
+    runs, others = zip(*pairs, strict=True)
+    wanted = statistics.mean(final(other, worth) for other in others)
+    reached = [first_reached(searches, worth, wanted - 1e-9) for searches in (others, runs)]
+    return reached[0] / reached[1] if reached[1] else 0.0
+
+
+def first_reached(runs: Sequence[dict[str, Any]], worth: dict[str, float], wanted: float) -> float:
+    """Seconds until the mean worth of the searches' winners is `wanted`; 0 where it never is."""
+    for at in sorted(winner["seconds"] for run in runs for winner in run["winners"]):
+        known = [[worth[each["digest"]] for each in run["winners"] if each["seconds"] <= at] for run in runs]
+        if statistics.mean(each[-1] if each else 0.0 for each in known) >= wanted:
+            return at
+    return 0.0
 
 
 def interval(value: Any, drawn: list[Any]) -> list[float]:
