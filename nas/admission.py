@@ -9,9 +9,9 @@ from optuna.trial import Trial
 from nas.draws import Proposal
 from nas.limits import Limits
 from nas.meter import Stopwatch
+from nas.study_limits import LATENCY_MS as LATENCY
 from nas.trial_cost import Bound
 
-LATENCY = "latency_ms"  # Optuna trial's user attribute: the measured latency of its architecture
 LATENCY_OF = "latency_of"  # likewise: the digest of what was measured, and where
 PATIENCE = 100  # networks that are measured for one decision: some spaces hold none that is quick
 FAR = 1e6  # what is not measured is farther from the limits than anything that was

@@ -112,26 +112,20 @@ def open_lanes(
     """
     if workers == AUTO and devices == ["cpu"]:
         workers = workers_for_cpu(usable_cores(), available_memory())
-    if workers == 1:
-        place = torch.device(devices[0])
-        alone = partial(open_lanes_of_workers, 1, evaluate, recipe, dataset, devices, note)
-        train = evaluate or partial(train_architecture, dataset=dataset.to(place), recipe=recipe)
-        return OwnProcess(train, describe_device(place), alone, note)
-    return open_lanes_of_workers(workers, evaluate, recipe, dataset, devices, note)
 
+    def pool(number: int | str) -> WorkerPool:
+        if evaluate is None:
+            return open_pool(number, partial(train_architecture, recipe=recipe), dataset, devices, note)
+        return open_pool(number, evaluate, None, devices, note)
 
-def open_lanes_of_workers(
-    workers: int | str,
-    evaluate: Evaluate | None,
-    recipe: Recipe,
-    dataset: Dataset,
-    devices: list[str],
-    note: Callable[[str], None],
-) -> WorkerPool:
-    """A pool for a search; see `open_lanes`."""
+    if workers != 1:
+        return pool(workers)
+    place = torch.device(devices[0])
     if evaluate is None:
-        return open_pool(workers, partial(train_architecture, recipe=recipe), dataset, devices, note)
-    return open_pool(workers, evaluate, None, devices, note)
+        train: Evaluate = partial(train_architecture, dataset=dataset.to(place), recipe=recipe)
+    else:
+        train = evaluate
+    return OwnProcess(train, describe_device(place), partial(pool, 1), note)
 
 
 def open_pool(
