@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
+
+from searchspace import SPACES
 
 # Two torch processes with default threads slow each other fourfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,15 +31,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="torch sees no CUDA device"))
 
 
-@pytest.fixture(autouse=True)
 def _own_spaces() -> Iterator[None]:
-    """A space that a test registers is forgotten after it."""
-    spaces = sys.modules.get("searchspace.spaces")
-    before = dict(spaces.SPACES) if spaces else None
+    """Spaces that tests register are forgotten after them."""
+    before = dict(SPACES)
     yield
-    if spaces and before is not None:
-        spaces.SPACES.clear()
-        spaces.SPACES.update(before)
+    SPACES.clear()
+    SPACES.update(before)
+
+
+# A module's own fixtures register spaces too, before those of a single test begin.
+_spaces_of_a_module = pytest.fixture(scope="module", autouse=True)(_own_spaces)
+_spaces_of_a_test = pytest.fixture(autouse=True)(_own_spaces)
 
 
 @pytest.fixture(scope="session")
