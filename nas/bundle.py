@@ -127,6 +127,8 @@ def load(folder: str | os.PathLike[str], *, device: str | torch.device = "cpu") 
     place = Path(folder)
     if not place.is_dir():
         raise BundleError(f"there is no export folder {str(place)!r}; nas export --out {str(place)!r} makes one")
+    if not any(os.path.lexists(place / name) for name in (ARCHITECTURE, WEIGHTS, CARD)):
+        raise BundleError(f"{str(place)!r} is no export folder: it has no {CARD}; nas export --out FOLDER makes one")
     load_plugins()
     return _open(place, _read_card(place)).to(target)
 

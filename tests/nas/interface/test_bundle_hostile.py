@@ -44,6 +44,7 @@ def test_the_command_line_refuses_in_plain_lines(bundle: Path) -> None:
     assert "model.safetensors" in refused("predict", bundle, "picture.png")
     assert "no export folder" in refused("predict", bundle / "absent", "picture.png")
     assert "no export folder" in refused("predict", bundle / CARD, "picture.png")
+    assert "no export folder" in refused("predict", bundle.parent, "picture.png")
 
 
 def test_truncated_anywhere_is_refused(bundle: Path) -> None:
