@@ -88,6 +88,12 @@ def require_absent(folder: Path) -> None:
         raise NasError(f"{str(folder)!r} exists: choose another name, or remove it first")
 
 
+def first_free(folder: Path) -> Path:
+    """The folder, or if it exists the first of folder-2, folder-3 and so on that does not."""
+    names = (folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 1000)))
+    return next((name for name in names if not os.path.lexists(name)), folder)
+
+
 def require_writable(folder: Path) -> None:
     """Make sure that a bundle can be written, before hours of training: it is absent, its parent takes new folders.
 

@@ -17,3 +17,7 @@ class BundleError(NasError):
 
 class RunError(Exception):
     """A run that started and failed: the command line exits with 1."""
+
+
+class Unfinished(RunError):
+    """A training that ended early for what may pass; the same command goes on from its checkpoint."""

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
 from torch import Tensor
 
-from nas.bundle import load, require_writable, write_bundle
+from nas.bundle import first_free, load, require_writable, write_bundle
 from nas.confirming.kept import confirmed_folder
 from nas.confirming.kept import read as read_confirmed
 from nas.confirming.named import confirmation_facts, confirmed_training
@@ -121,6 +121,9 @@ def export_trial(
     if state is None:
         say(_time_needed(chosen, recipe))
         state = plain_state(train_to_the_end(chosen.architecture, data, recipe, seed, stop, progress)[0])
+        if (free := first_free(folder)) != folder:  # another export was as quick: the training is not lost for it
+            say(f"{str(folder)!r} appeared meanwhile: this export is written to {str(free)!r}")
+            folder = free
     facts = {
         "study": result.study.name,
         "trial": chosen.number,

@@ -38,6 +38,8 @@ def save_pretrained(network: TrainedNetwork, folder: str | os.PathLike[str]) -> 
     changed = hashlib.sha256(tensor_bytes(state)).hexdigest() != network.card.weights_sha256
     left_out = {"architecture_sha256", "weights_sha256", *(MEASURED if changed else ())}
     facts = {name: value for name, value in network.card if name not in left_out}
+    if changed:
+        facts["recipe"] = {name: value for name, value in network.card.recipe.items() if name != "confirmation"}
     return write_bundle(Path(folder), network.architecture, state, facts, describe=describe)
 
 

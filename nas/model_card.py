@@ -37,6 +37,7 @@ def describe(architecture: Architecture, card: Card) -> str:
     def share(value: float | None) -> str:
         return "not measured" if value is None else f"{value:.2%}"
 
+    images = "" if card.test_accuracy is None else f" ({card.test_images or 0} images, measured once)"
     flipped = ""
     if card.test_accuracy_flipped is not None:  # beside the plain one, which tables compare
         flipped = (
@@ -53,7 +54,7 @@ def describe(architecture: Architecture, card: Card) -> str:
 | | |
 |---|---|
 | validation accuracy | {share(card.val_accuracy)} |
-| test accuracy | {share(card.test_accuracy)} ({card.test_images or 0} images, measured once) |
+| test accuracy | {share(card.test_accuracy)}{images} |
 {flipped}{_confirmed(card)}| validation accuracy during the search | {share(card.search_val_accuracy)} |
 | study, trial | {card.study}, {card.trial} |
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 from nas.errors import DataError
 from nas.images import read_image, to_square
 from nas.training.augment import normalise
+from nas.training.datasets.checks import printable
 from searchspace import Network
 from searchspace.record import Record
 
@@ -66,8 +67,8 @@ class Card(Record):
     def _distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(classes)) < len(classes):
             raise ValueError("two classes have the same name")
-        if not all(label and label.isprintable() for label in classes):
-            raise ValueError("a class name is empty or not printable")
+        if any(printable(label) != label for label in classes):
+            raise ValueError("a class name is empty or has control characters")
         return classes
 
     @model_validator(mode="after")

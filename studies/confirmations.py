@@ -100,10 +100,14 @@ class Confirmations:
         with self.writing() as connection:
             connection.execute(update(_CONFIRMATION).where(*first).values(test_accuracy=finite(test_accuracy)))
 
-    def choose(self, training_id: str) -> None:
-        """Name a training as the one whose weights stand for the winner, from now on."""
+    def choose(self, training_id: str, trial_number: int | None) -> None:
+        """Name a training as the one whose weights stand for the winner, a trial, from now on.
+
+        It may have been trained before there was a trial of its network.
+        """
+        values = {"role": "leader", "trial_number": trial_number, "chosen_at": _now()}
         with self.writing() as connection:
-            connection.execute(update(_CONFIRMATION).where(_CONFIRMATION.c.id == training_id).values(chosen_at=_now()))
+            connection.execute(update(_CONFIRMATION).where(_CONFIRMATION.c.id == training_id).values(values))
 
     def find(self, training_id: str) -> ConfirmedTraining | None:
         """One training with its architecture; None where none of this id (`confirmation_id`) was begun."""

@@ -32,7 +32,9 @@ def write_csv(frame: DataFrame, path: str | os.PathLike[str]) -> None:
 
     Raises StoreError where the file cannot be written.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():  # renaming a file over a device or a pipe would replace that
+        raise StoreError(f"cannot write {target}: it is not a regular file")
     safe = frame.map(safe_cell).rename(columns=safe_cell)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:

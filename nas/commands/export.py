@@ -36,7 +36,7 @@ def export(
     keep_memory()
     with interruptible() as stop:
         written = export_trial(open_study(storage, study), out, say=say, progress=epoch_line, stop=stop, **settings)
-    card = written.network.card
+    card, out = written.network.card, str(written.folder)
     files = [_convert(written.network, Path(out) / f"model.{name}") for name in dict.fromkeys(formats)]
     if as_json:
         print_json({"folder": str(Path(out).resolve()), **card.model_dump(mode="json"), "files": files})

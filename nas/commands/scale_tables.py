@@ -141,6 +141,7 @@ def family_document(family: Family) -> dict[str, Any]:
             "params_error": member.params_error,
             "macs_error": member.macs_error,
             "val_accuracy": member.val_accuracy,
+            "failure": member.failure,
             **_network(member.architecture, member.cost),
         }
         for member in family.members

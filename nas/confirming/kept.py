@@ -45,5 +45,9 @@ def read(folder: Path, training_id: str, architecture: Architecture) -> dict[str
     return state
 
 
+def has(folder: Path, training_id: str) -> bool:
+    return weights_file(folder, training_id).exists()
+
+
 def forget(folder: Path, training_id: str) -> None:
     weights_file(folder, training_id).unlink(missing_ok=True)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import random
 
-import optuna
-
 from nas.confirming.contestants import TOLERANCE
 from nas.draws import TRIES, Proposal, propose
 from nas.limits import Limits
-from nas.study import close_storage, optuna_storage
-from searchspace import ArchitectureError, Cost
+from nas.study_limits import LATENCY, study_limits
+from searchspace import ArchitectureError
 from searchspace.space import SearchSpace, Task
 from studies import Study, StudyStore
 
@@ -40,25 +38,8 @@ def draw_near(
 def limits_of(store: StudyStore, study: Study, batch_size: int, optimizer: str) -> tuple[Limits, tuple[str, ...]]:
     """The limits that the newest trial of the study was held to, and the names of those that are not known here.
 
-    They stand beside the trial as Optuna's constraints: each is the cost's share of its limit, less one. A latency is
-    one of this device's and not looked at.
+    A latency is one of this device's and not looked at.
     """
-    storage = optuna_storage(store)
-    try:
-        trials = optuna.load_study(study_name=study.name, storage=storage).get_trials(deepcopy=False)
-    except KeyError:  # the dashboard deletes studies
-        return Limits(), ("those of the deleted Optuna study",)
-    finally:
-        close_storage(storage)
-    for trial in reversed(trials):
-        if trial.constraints and "macs" in trial.user_attrs:
-            spent = Cost(*(trial.user_attrs[name] for name in ("params", "macs", "activations")))
-            amounts = Limits(batch_size=batch_size, optimizer=optimizer).amounts(spent)
-            found = {
-                f"max_{name}": round(amounts[name] / (1 + share))
-                for name, share in trial.constraints.items()
-                if name in amounts
-            }
-            limits = Limits(**found, batch_size=batch_size, optimizer=optimizer)
-            return limits, tuple(sorted(set(trial.constraints) - set(amounts)))
-    return Limits(), ()
+    found = study_limits(store, study)
+    counted = {f"max_{name}": round(limit) for name, limit in found.items() if name != LATENCY}
+    return Limits(**counted, batch_size=batch_size, optimizer=optimizer), (LATENCY,) if LATENCY in found else ()

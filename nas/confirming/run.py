@@ -12,7 +12,7 @@ from nas.confirming.contestants import Contestant
 from nas.confirming.result import Standing
 from nas.confirming.training import Trainer
 from nas.confirming.watch import Watch
-from nas.errors import NasError, RunError
+from nas.errors import NasError, RunError, Unfinished
 from nas.quantities import show_duration
 from nas.training.device import versions
 from nas.training.recipe import Recipe
@@ -91,6 +91,9 @@ class ConfirmationRun:
                 self.store.confirmations.finish(training, INTERRUPTED)
                 raise
             reason = str(error).removeprefix("the training failed: ")
+            if isinstance(error, Unfinished):
+                self.store.confirmations.finish(training, INTERRUPTED, reason=reason)
+                return self._find(training)
             self.store.confirmations.finish(training, FAIL, reason=reason)
         else:
             if keep:
@@ -164,17 +167,23 @@ class ConfirmationRun:
             self.store.confirmations.record_test(training.id, measured)
 
     def name_winner(self, winner: Standing, others: Sequence[Standing]) -> None:
-        """Name the winner's best training, and drop the weights of those others that were tested and cannot win.
+        """Name the best of the winner's trainings whose weights are there; drop those of the published baselines.
 
-        A leader that lost keeps its own: more seeds may yet make it win.
+        A network of the study's space keeps all of its own: a later confirmation may have other seeds, and other
+        leaders, of which what was drawn at random now may be one.
         """
-        best = winner.best
+        who = winner.contestant
+        best = max(
+            winner.complete, key=lambda one: (kept.has(self.weights, one.id), one.val_accuracy or 0.0), default=None
+        )
         assert best is not None
-        self.store.confirmations.choose(best.id)
+        if not kept.has(self.weights, best.id):
+            self.watch.note(f"no weights of {who.name} are kept: nas export --trial {who.trial} trains it anew")
+        self.store.confirmations.choose(best.id, who.trial)
         mine = {one.id for one in winner.trainings}
-        leaders = {one.id for each in others if each.contestant.role == "leader" for one in each.trainings}
-        rivals = {one.id for each in others if each.contestant.role != "leader" for one in each.trainings}
-        for training_id in (mine | (rivals - leaders)) - {best.id}:
+        own = {one.id for each in others if each.contestant.role != "baseline" for one in each.trainings}
+        published = {one.id for each in others if each.contestant.role == "baseline" for one in each.trainings}
+        for training_id in published - own - mine:
             kept.forget(self.weights, training_id)
 
 

@@ -21,9 +21,10 @@ SHUFFLES = 40
 
 @dataclass(frozen=True)
 class Importance:
-    """A choice's share of all importance, 0 to 1; `chance` is what it reaches in 1 of 20 shuffles of the scores.
+    """A choice's share of all importance, 0 to 1, and how many `trials` had it: a conditional one is not asked in all.
 
-    `trials` had this choice: a conditional one is not asked in all.
+    `chance` is what the choice reaches in 1 of 20 shuffles of the scores, in the same unit: with few trials it may be
+    more than the importance that all choices have together.
     """
 
     choice: str

@@ -18,7 +18,8 @@ SCORE_HEAD = ("measure", "all trials", "95 % interval", "trials", "better half",
 
 IMPORTANCE_NOTE = (
     "PED-ANOVA: how far the choices of the good trials (20, at least a tenth and at most half) differ from those of "
-    "all. By chance: what 1 of 20 shuffles of the scores reaches; what is not above it may be nothing."
+    "all. By chance: what 1 of 20 shuffles of the scores reaches, in shares of the study's own total; "
+    "what is not above it may be nothing."
 )
 EFFECT_NOTE = (
     "Percentage points of accuracy against the mean of all trials that had the choice, each trial measured by its "

@@ -114,7 +114,8 @@ def _following(at: Callable[[int], Architecture], step: int) -> Architecture | N
 
 def _end(at: Callable[[int], Architecture], step: int, pixels: Pixels) -> str:
     try:
-        at(step + 1)
+        if at(step + STEPS) != at(step):
+            return f"it is not looked further than phi {DOUBLINGS}"
     except ArchitectureError as error:
         return f"larger is beyond what can be built: {error}"
     if at(step).resolution >= pixels.highest:

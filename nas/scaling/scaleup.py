@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from nas.errors import NasError
@@ -45,9 +46,10 @@ def scale(
     """The network at 98 to 100 % of the binding limit, larger or smaller than `what`, and what other laws would give.
 
     `what` is an architecture or a name: `trial:17`, `resnet18`, `net.json`, `exports/best`. Limits are for one image
-    (`200M`); memory is bytes while training on batches of `batch_size`, by estimate; latency is in milliseconds
-    (`5ms`), the measured median on `device`. `direction` is one of `searchspace.directions.DIRECTIONS` or one of your
-    own, which alone is computed then; "all" and None compute all, None under a limit of latency the default alone.
+    (`200M`); memory is bytes while training on batches of `batch_size`, by estimate, with the trial's own optimizer or
+    else Muon; latency is in milliseconds (`5ms`), the measured median on `device`. `direction` is one of
+    `searchspace.directions.DIRECTIONS` or one of your own, which alone is computed then; "all" and None compute all,
+    None under a limit of latency the default alone.
     `resolution` and `classes` are those of `what`, if others than its own. Without a `resolution_range` small images do
     not grow.
 
@@ -59,6 +61,7 @@ def scale(
     if not limits.given:
         raise NasError("scaling needs a limit, such as --max-macs 200M, or sizes: --phi 1,2,3")
     start = find_start(what, resolution, classes, resolution_range, storage, study)
+    limits = replace(limits, optimizer=start.optimizer)
     chosen, why = _chosen(direction, start, storage)
     several = direction == "all" or (direction in (None, FITTED) and limits.max_latency is None)
     latency = _latency_on(device) if limits.max_latency is not None else None
@@ -181,6 +184,8 @@ def _largest(makers: dict[str, Callable[[], Architecture]], source: str, start: 
             made = make()
             share = meter.share(made)
         except ArchitectureError:
+            continue
+        if share == math.inf:  # it cannot be built
             continue
         if share > 1:
             reason = f"{name} takes {share:.0%}" if found else "its smallest size"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nas.architectures import TRIAL, at_resolution, find_architecture
 from nas.errors import NasError
 from nas.result import open_study
+from nas.training.recipe import YOUNGER
 from searchspace import Architecture, ArchitectureError
 from searchspace.cost import TooSmall, cost
 from searchspace.directions import Pixels
@@ -18,11 +19,15 @@ MOST_PIXELS = 4096
 
 @dataclass(frozen=True)
 class Start:
-    """A network that can be built, and the resolutions within which it is scaled; a trial's images' `fingerprint`."""
+    """A network that can be built, and the resolutions within which it is scaled.
+
+    Of a trial the `fingerprint` of its images, and the `optimizer` by which it was trained.
+    """
 
     architecture: Architecture
     pixels: Pixels
     fingerprint: str | None = None
+    optimizer: str = "muon"
 
 
 def find_start(
@@ -45,10 +50,12 @@ def find_start(
     name = what if isinstance(what, str) else ""
     name = f"{TRIAL}{name}" if name.isascii() and name.isdigit() else name
     found = what if isinstance(what, Architecture) else find_architecture(name, storage, study)
-    data, fingerprint = side or found.resolution, None
+    data, of_trial = side or found.resolution, {}
     if name.startswith(TRIAL):
         trial = open_study(storage, study).trial(int(name.removeprefix(TRIAL)))
-        data, fingerprint = trial.base.resolution, trial.evaluation.fingerprint
+        data = trial.base.resolution
+        optimizer = (YOUNGER | trial.evaluation.recipe["training"])["optimizer"]
+        of_trial = {"fingerprint": trial.evaluation.fingerprint, "optimizer": optimizer}
     if resolution is not None:
         found, data = at_resolution(name, found, resolution), resolution
     found = found.changed(classes=classes or found.classes)
@@ -56,7 +63,7 @@ def find_start(
     inside = min(max(found.resolution, pixels.lowest), pixels.highest)
     found = found.changed(resolution=inside)
     cost(found)  # refuses what cannot be built before it is scaled
-    return Start(found, _passable(found, pixels), fingerprint)
+    return Start(found, _passable(found, pixels), **of_trial)
 
 
 def _asked(ends: tuple[int, int]) -> Pixels:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nas.errors import RunError
+from nas.errors import RunError, Unfinished
 from nas.training.data import Dataset
 from nas.training.learner import install_learner
 from nas.training.long_run import TRIAL, LongRun
@@ -151,7 +151,9 @@ def train_to_the_end(
         run.forget()  # it would diverge again
         raise RunError(f"the training failed: {error}") from None
     except OutOfMemory as error:
-        raise RunError(f"the training failed: {error}; {run.kept(recipe.epochs)}") from None
+        kept = run.kept(recipe.epochs)
+        resumes = run.checkpoint is not None and run.checkpoint.written
+        raise (Unfinished if resumes else RunError)(f"the training failed: {error}; {kept}") from None
     except Stopped:
         raise RunError(f"the training was interrupted; {run.kept(recipe.epochs)}") from None
     network = scores[-1].network

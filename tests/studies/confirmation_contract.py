@@ -73,7 +73,7 @@ class ConfirmationContract:
         first, second = begun(store, study, "a"), begun(store, study, "b")
         assert store.confirmations.chosen(study.id) is None
         for training in (first, second, first):
-            store.confirmations.choose(training)
+            store.confirmations.choose(training, 3)
             chosen = store.confirmations.chosen(study.id)
             assert chosen is not None
             assert chosen.id == training

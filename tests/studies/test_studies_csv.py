@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -42,3 +43,14 @@ def test_a_folder_that_is_missing_is_named_and_nothing_is_left(tmp_path: Path) -
     with pytest.raises(StoreError, match="cannot write"):
         write_csv(pd.DataFrame({"a": [1]}), tmp_path / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_link_is_followed_and_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StoreError, match="it is not a regular file"):
+        write_csv(pd.DataFrame({"a": [1]}), tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "true.csv")
+    write_csv(pd.DataFrame({"a": [1]}), tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "true.csv").read_text() == "a\n1\n"

@@ -14,7 +14,7 @@ from small_search import Fake, small_search
 import nas
 from nas.confirming.randoms import limits_of
 from nas.confirming.training import Trained
-from nas.errors import NasError, RunError
+from nas.errors import NasError, RunError, Unfinished
 from nas.training.recipe import Recipe
 from nas.training.seeds import derive_seed
 from searchspace import Architecture, Dimension, SearchSpace, Stage, Task, build
@@ -48,12 +48,13 @@ class FakeTrainer:
     tested: list[str] = field(default_factory=list)
     forgotten: int = 0
     end: Callable[[int], str | None] = lambda number: None
+    error: type[RunError] = RunError
 
     def train(self, architecture: Architecture, recipe: Recipe, seed: int) -> Trained:
         self.trained.append((architecture.digest, recipe.epochs, seed))
         reason = self.end(len(self.trained))
         if reason is not None:
-            raise RunError(reason)
+            raise self.error(reason)
         state = {name: value.clone() for name, value in build(architecture).state_dict().items()}
         return Trained(self.score(architecture, seed), recipe.epochs, 1.0, state)
 
@@ -187,18 +188,74 @@ def test_where_every_leader_fails_nobody_wins(storage: str) -> None:
         confirmed(storage, FakeTrainer(by_width, end=lambda number: "the training failed: the loss was nan"))
 
 
-def test_only_the_winners_best_seed_of_the_tested_weights_stays(storage: str, tmp_path: Path) -> None:
-    found = confirmed(storage, FakeTrainer(by_width), baselines="resnet20")
-    files = {file.stem for file in tmp_path.glob("nas-confirmed/*/*.safetensors")}
+def kept_weights(folder: Path) -> set[str]:
+    return {file.stem for file in folder.glob("nas-confirmed/*/*.safetensors")}
+
+
+def test_all_weights_stay_but_those_of_the_published_baselines(storage: str, tmp_path: Path) -> None:
+    found = confirmed(storage, FakeTrainer(by_width), baselines=TEN)
+    own = [*found.leaders, *(one for one in found.baselines if one.contestant.role == "random")]
+    assert kept_weights(tmp_path) == {one.id for each in own for one in each.trainings}
     best = found.winner.best
     assert best is not None
-    losers = {one.id for each in found.ranked[1:] for one in each.trainings}  # more seeds may yet make one of them win
-    assert files == {best.id} | losers
     with StudyStore(storage) as store:
         chosen = store.confirmations.chosen(found.study.id)
     assert chosen is not None
     assert chosen.id == best.id
     assert best.val_accuracy == max(found.winner.scores.values())
+
+
+def test_with_fewer_seeds_later_the_winner_still_has_weights(storage: str, tmp_path: Path) -> None:
+    found = confirmed(storage, FakeTrainer(by_width))
+    best = found.winner.best
+    assert best is not None
+    seeds = list(found.winner.scores)
+    assert seeds.index(best.seed) > 0, "the best seed is not the first, or this shows nothing"
+    confirmed(storage, FakeTrainer(by_width), seeds=1)
+    with StudyStore(storage) as store:
+        chosen = store.confirmations.chosen(found.study.id)
+    assert chosen is not None
+    assert chosen.seed == seeds[0]
+    assert chosen.id in kept_weights(tmp_path)
+
+
+def test_a_random_network_that_becomes_a_trial_and_wins_is_a_leader(storage: str, tmp_path: Path) -> None:
+    tried = set(nas.open_study(storage, "s").rank()["digest"])
+
+    def untried(architecture: Architecture, seed: int) -> float:
+        return float(architecture.digest not in tried)
+
+    random = confirmed(storage, FakeTrainer(untried), baselines="random").baselines[0].contestant.architecture
+    fake, settings = Fake(accuracy=lambda architecture: 0.1), {"pruner": "none", "sampler": "random"}
+    small_search(
+        storage, SPACE, max_params="30k", limit_train=None, budget=7, start_from=[random], evaluate=fake, **settings
+    )
+    found = confirmed(storage, FakeTrainer(untried), top=7)
+    assert found.winner.contestant.architecture.digest == random.digest
+    with StudyStore(storage) as store:
+        chosen = store.confirmations.chosen(found.study.id)
+    assert chosen is not None
+    assert (chosen.role, chosen.trial_number) == ("leader", found.winner.contestant.trial)
+    assert chosen.id in kept_weights(tmp_path)
+
+
+def test_what_ran_out_of_memory_after_an_epoch_goes_on_with_the_same_command(storage: str) -> None:
+    reason = "the training failed: out of memory; the same command resumes at epoch 4 of 20"
+    first = FakeTrainer(by_width, end=lambda number: reason if number == 1 else None, error=Unfinished)
+    found = confirmed(storage, first)
+    assert [one.reason for one in found.leaders[0].failed] == [reason.removeprefix("the training failed: ")]
+    assert first.forgotten == 8, "its checkpoint stays"
+    second = FakeTrainer(by_width)
+    assert all(len(one.scores) == 3 for one in confirmed(storage, second).leaders)
+    assert second.trained == first.trained[:1]
+
+
+def test_limits_that_were_lifted_hold_nobody(storage: str) -> None:
+    settings = {"pruner": "none", "sampler": "random", "evaluate": Fake()}
+    small_search(storage, SPACE, limit_train=None, budget=7, **settings)
+    with StudyStore(storage) as store:
+        limits, unknown = limits_of(store, store.study("s"), batch_size=128, optimizer="muon")
+    assert (limits.given, unknown) == ({}, ())
 
 
 def test_more_seeds_train_only_what_is_new(storage: str) -> None:

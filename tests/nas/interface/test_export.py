@@ -87,6 +87,25 @@ def test_the_test_split_is_read_once_and_before_the_training(
     assert events == ["test split", "epoch"]
 
 
+def test_an_export_that_another_one_was_quicker_than_is_written_beside_it(searched: Searched) -> None:
+    result, said = nas.open_study(searched.storage), list[str]()
+
+    def meanwhile(score: object, epochs: int) -> None:
+        Path("net").mkdir(exist_ok=True)
+
+    written = nas.export_trial(result, "net", epochs=1, progress=meanwhile, say=said.append)
+    assert (written.folder, [*Path("net").iterdir()]) == (Path("net-2"), [])
+    assert "'net-2'" in said[-1]
+    nas.load("net-2")
+
+
+def test_class_names_that_a_search_takes_are_exported(tmp_path: Path) -> None:
+    names = {"red": "zero\u00a0one", "green": "family \U0001f468\u200d\U0001f469"}
+    images = str(make_folder(tmp_path / "images", names=names))
+    done("train", "lenet5", "--dataset", images, "--resolution", "32", "--epochs", "1", "--out", "net")
+    assert set(names.values()) <= set(nas.load("net").classes)
+
+
 def test_a_damaged_test_image_is_found_before_the_training(tmp_path: Path) -> None:
     pictures = make_folder(tmp_path / "pictures", train=8, test=2)
     small = ("--epochs", "1", "--space", "tiny", "--batch-size", "8")

@@ -90,12 +90,18 @@ def test_without_a_measurement_the_metadata_claims_none() -> None:
 
 def test_after_further_training_the_accuracies_are_left_out(exported: Path, tmp_path: Path) -> None:
     network = nas.load(exported)
+    confirmed = {"seeds": 2, "mean_val_accuracy": 0.9}
+    network.card = network.card.model_copy(update={"recipe": network.card.recipe | {"confirmation": confirmed}})
     assert network.save_pretrained(tmp_path / "same") == network.card  # the control
+    assert "2 seeds" in (tmp_path / "same" / "README.md").read_text()
     with torch.no_grad():
         next(network.network.parameters()).mul_(1.5)
     card = network.save_pretrained(tmp_path / "changed")
     assert (card.val_accuracy, card.test_accuracy, card.search_val_accuracy, card.test_images) == (None,) * 4
     assert card.classes == network.classes
+    readme = (tmp_path / "changed" / "README.md").read_text()
+    assert "seeds" not in readme
+    assert "| test accuracy | not measured |" in readme
     assert torch.equal(
         next(nas.from_pretrained(tmp_path / "changed").network.parameters()), next(network.network.parameters())
     )

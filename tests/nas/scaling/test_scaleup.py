@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from nas import NasError
 from nas.limits import Limits
 from nas.meter import Meter
 from nas.scaling.fit import NothingFits, fit
+from nas.training.score import EpochScore
 from searchspace import REFERENCES, SPACES, Architecture, ArchitectureError, build, cost, reference
 from searchspace.directions import DIRECTIONS, Direction, Pixels, along, default_direction, find_direction
 from searchspace.scaling import ScalingLaw
@@ -118,6 +121,33 @@ def test_a_larger_limit_never_gives_less(name: str, direction: str) -> None:
             assert not found
     assert found == sorted(found)
     assert len(set(found)) > 4
+
+
+def test_a_published_size_that_cannot_be_built_does_not_hide_larger_ones() -> None:
+    rows = nas.scale("lenet5", resolution=28, max_macs="1M", direction="all").laws
+    assert not [row.reason for row in rows if "inf" in row.reason]
+
+
+def test_where_the_look_ends_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.scaling.fit.DOUBLINGS", 2)
+    network = cost(reference("lenet5"))
+    done = nas.scale("lenet5", max_macs=1000 * network.macs, direction="wide")
+    assert done.best.reason == "it is not looked further than phi 2"
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_trials_own_optimizer_counts_for_its_memory(optimizer: str, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/nas.db"
+
+    def fake(architecture: Architecture, *, seed: int, stop: Callable[[], bool]) -> Iterator[EpochScore]:
+        yield EpochScore(1, 1.0, 0.5, 0.01, 100.0, 128)
+
+    settings: dict[str, Any] = {"space": "tiny", "storage": storage, "data_dir": tmp_path, "optimizer": optimizer}
+    nas.search("digits", budget=1, epochs=1, limit_train=300, device="cpu", evaluate=fake, **settings)
+    done = nas.scale("trial:0", max_memory="40M", storage=storage)
+    assert done.limits.optimizer == optimizer
+    assert done.best.share <= 1
+    assert done.limits.allow(cost(done.best.architecture))
 
 
 def test_the_limit_that_binds_is_named() -> None:
