@@ -21,6 +21,8 @@ def find_architecture(name: str, storage: str = "sqlite:///nas.db", study: str |
         NasError: nothing of this name.
         ArchitectureError, SpaceError: a damaged file, an unknown reference.
     """
+    if not isinstance(name, str):
+        raise NasError(f"an architecture has a name, which is a text, given {name!r}")
     if name.startswith(TRIAL):
         number = name.removeprefix(TRIAL)
         if not (number.isascii() and number.isdigit() and len(number) < 10):

@@ -16,7 +16,7 @@ from nas.limits import LIMITS, Limits
 from nas.objectives import Objectives
 from nas.plugins import load_plugins
 from nas.pruners import make_pruner
-from nas.quantities import parse_duration
+from nas.quantities import parse_duration, require_whole
 from nas.samplers import make_sampler
 from nas.starts import named
 from nas.training.data import default_data_dir
@@ -76,10 +76,12 @@ class Asked:
         Raises:
             NasError, ArchitectureError, SpaceError: wrong input, named with what to do.
         """
-        if isinstance(self.budget, bool) or not isinstance(self.budget, int) or self.budget < 1:
-            raise NasError(
-                f"the budget is the number of trials to train, a whole number of at least 1; given {self.budget!r}"
-            )
+        require_whole("budget", self.budget)
+        require_whole("epochs", self.epochs)
+        require_whole("seed", self.seed, least=0)
+        for name in ("objective", "study", "space", "warm_start"):
+            if not isinstance(getattr(self, name), str | None):
+                raise NasError(f"{name} is a text, given {getattr(self, name)!r}")
         load_plugins()
         make_sampler(self.sampler, self.seed)
         _ = (self.seconds, self.recipe, self.objectives, self.limits, self.chosen_pruner, self.chosen_space)
@@ -147,4 +149,4 @@ class Asked:
     @property
     def source(self) -> str:
         """The dataset's name, or its absolute path, so that it is found from another working directory."""
-        return str(Path(self.dataset).resolve()) if Path(self.dataset).exists() else self.dataset
+        return str(Path(self.dataset).resolve()) if Path(self.dataset).exists() else str(self.dataset)

@@ -52,6 +52,12 @@ def parse_latency(text: float | str) -> float:
     return milliseconds
 
 
+def require_whole(name: str, value: object, *, least: int = 1) -> None:
+    """Raise NasError unless the value is a whole number of at least `least` that a database can hold."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
+        raise NasError(f"{name} is a whole number of at least {least}, given {value!r}")
+
+
 def show_count(count: float) -> str:
     """Three digits and a letter: 12.3M."""
     for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):

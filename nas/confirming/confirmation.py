@@ -14,9 +14,9 @@ from nas.confirming.result import Confirmation
 from nas.confirming.run import ConfirmationRun
 from nas.confirming.training import FinalTrainer, Trainer
 from nas.confirming.watch import Watch
-from nas.errors import NasError
 from nas.exporting import data_of
 from nas.plugins import load_plugins
+from nas.quantities import require_whole
 from nas.result import TrialResult, open_study
 from nas.training.data import Dataset, default_data_dir
 from nas.training.device import describe_device, pick_device
@@ -51,8 +51,7 @@ def confirm(
         RunError: it was interrupted, or no training of a leader completed.
     """
     for name, number in (("top", top), ("seeds", seeds), ("epochs", 1 if epochs is None else epochs)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise NasError(f"{name} is a whole number of at least 1, given {number!r}")
+        require_whole(name, number)
     refuse_several("nas confirm", "start it once")
     load_plugins()
     names = chosen_baselines(baselines)

@@ -32,13 +32,15 @@ class CapturedStep:
     """Calls `step` with tensors of the same shapes each time; with a recorder all but the first calls are replays.
 
     The first `WARM_UP` calls run as they are, and count as any other. A step that cannot be recorded, because it waits
-    for the device for example, goes on as it is; `refused` says why.
+    for the device for example, goes on as it is after `reset`; `refused` says why. Recording computes nothing, so what
+    it left in gradients before it failed must not be added to.
     """
 
-    def __init__(self, step: Step, recorder: Recorder | None) -> None:
+    def __init__(self, step: Step, recorder: Recorder | None, reset: Callable[[], None] = lambda: None) -> None:
         self.refused: str | None = None
         self.replay: Callable[[], None] | None = None
         self._step = step
+        self._reset = reset
         self._recorder = recorder
         self._calls = 0
         self._inputs: tuple[Tensor, ...] = ()
@@ -74,6 +76,7 @@ class CapturedStep:
                 raise
             self.refused = str(error).strip().splitlines()[0]
             self._recorder, self._inputs = None, ()
+            self._reset()
             return False
         return True
 

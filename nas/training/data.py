@@ -18,6 +18,7 @@ from PIL import Image
 
 from nas.errors import DataError
 from nas.images import to_square_array
+from nas.quantities import require_whole
 from nas.training.datasets import Examples, Reader, Request, Source
 from nas.training.datasets.arrays import read_npz
 from nas.training.datasets.checks import check_labels, check_source, printable
@@ -130,7 +131,7 @@ def load_dataset(
 
     Raises DataError for everything that cannot be read or trained on, naming the file, class or setting.
     """
-    _check_settings(validation_fraction, resolution, limit_train)
+    _check_settings(validation_fraction, resolution, limit_train, seed)
     request = Request(data_dir or default_data_dir(), download, resolution)
     name, source = _find(str(name_or_path), request)
     check_source(name, source)
@@ -156,7 +157,11 @@ def load_dataset(
     )
 
 
-def _check_settings(validation_fraction: float, resolution: int | None, limit_train: int | None) -> None:
+def _check_settings(validation_fraction: float, resolution: int | None, limit_train: int | None, seed: int) -> None:
+    require_whole("seed", seed, least=0)
+    for name, number in (("resolution", resolution), ("limit_train", limit_train)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+            raise DataError(f"{name} is a whole number, given {number!r}")
     if not 0 < validation_fraction < 1:
         raise DataError(f"validation_fraction must lie between 0 and 1, not {validation_fraction}")
     low, high = _RESOLUTIONS

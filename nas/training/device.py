@@ -14,12 +14,13 @@ from nas.errors import NasError
 PACKAGES = ("torch", "torchvision", "optuna")
 
 
-def pick_device(name: str = "auto") -> torch.device:
+def pick_device(name: str | torch.device = "auto") -> torch.device:
     """`auto` is the first CUDA device when there is one, else the CPU.
 
     Raises:
         NasError: the name is not auto, cpu, cuda or cuda:N, or there is no such device.
     """
+    name = str(name)  # also of a torch.device
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,9})?", name):
         raise NasError(f"device {name!r} is not known: use auto, cpu, cuda or cuda:N")
     count = torch.cuda.device_count() if name != "cpu" else 0
@@ -53,7 +54,14 @@ def fast_bfloat16(device: torch.device) -> bool:
 def describe_device(device: torch.device, threads: int | None = None) -> str:
     """The device as people name it, with its index or thread count (by default, this process's)."""
     if device.type == "cuda":
-        return f"{device} {torch.cuda.get_device_name(device)}"
+        return f"{device} {describe_kind(device)}"
+    return describe_kind(device, threads)
+
+
+def describe_kind(device: torch.device, threads: int | None = None) -> str:
+    """The same without the index, which says nothing of what a device computes."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     return f"cpu {platform.machine()} ({threads or torch.get_num_threads()} threads of {os.cpu_count()} cores)"
 
 

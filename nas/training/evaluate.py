@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from nas.training.augment import normalise
 from nas.training.data import Dataset, Split
+from nas.training.out_of_memory import is_out_of_memory
 
 EVALUATION_BATCH = {"cpu": 512, "cuda": 4096}  # images of 32x32 at once, of larger ones fewer: as many pixels
 
@@ -47,16 +48,26 @@ def autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
 
 @torch.inference_mode()
 def logits(network: nn.Module, images: Tensor, preprocess: Preprocess, *, bfloat16: bool = False) -> Tensor:
-    """Logits (N, classes) in float32 of uint8 images, in evaluation mode; the network's mode is restored."""
+    """Logits (N, classes) in float32 of uint8 images, in evaluation mode; the network's mode is restored.
+
+    As many images at once as memory allows: where it runs out, half as many are tried, down to one.
+    """
     training = network.training
     network.eval()
     at_once = max(1, EVALUATION_BATCH[images.device.type] * 32**2 // max(32, preprocess.resolution) ** 2)
     try:
-        parts = []
-        for start in range(0, len(images), at_once):
-            batch = preprocess(images[start : start + at_once])
-            with autocast(batch.device, bfloat16):
-                parts.append(network(batch).float())
+        parts, done = [], 0
+        while done < len(images):
+            try:
+                batch = preprocess(images[done : done + at_once])
+                with autocast(batch.device, bfloat16):
+                    parts.append(network(batch).float())
+            except (RuntimeError, MemoryError) as error:
+                if at_once == 1 or not is_out_of_memory(error):
+                    raise
+                at_once //= 2
+            else:
+                done += at_once
         return torch.cat(parts)
     finally:
         network.train(training)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nas.training.capture import Recorder
 from nas.training.checkpoint import Checkpoint, Point
 from nas.training.compiling import Forward, compiled
-from nas.training.device import describe_device, versions
+from nas.training.device import describe_kind, versions
 from nas.training.distributed import ALONE, Group
 from nas.training.learning_mode import learning_mode
 from nas.training.optimizer import Optimizer
@@ -44,7 +44,9 @@ class LongRun:
 
         Elsewhere that precision may be slow, or wrong: see `bfloat16_serves`.
         """
-        if self.point is not None and self.checkpoint is not None and not self.checkpoint.changes:
+        # The first process decides for all: each sees its own device, and they must go the same way here.
+        same = self.point is not None and self.checkpoint is not None and not self.checkpoint.changes
+        if self.group.told(lambda: float(same)) and self.point is not None:
             return self.point.precision
         with self.group.first_alone():  # it is kept for the others
             return choose()
@@ -128,7 +130,7 @@ def here(device: torch.device, group: Group, compile: bool) -> dict[str, Any]:
     """What a training's last bits depend on beside what was asked for."""
     return {
         "torch": versions()["torch"],
-        "device": describe_device(device),
+        "device": describe_kind(device),
         "processes": group.size,
         "compile": compile,
     }

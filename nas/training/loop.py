@@ -64,7 +64,8 @@ def train(
         optimizer.update()
         loss_sum.add_(loss.detach())
 
-    take_step = CapturedStep(step, run.recorder(recorder_of(device, optimizer.steps)))
+    recorder = run.recorder(recorder_of(device, optimizer.steps))
+    take_step = CapturedStep(step, recorder, lambda: network.zero_grad(set_to_none=True))
     for epoch in range(done + 1, recipe.epochs + 1):
         started = time.monotonic()
         learning_mode(network)

@@ -128,12 +128,12 @@ class Recipe(Record):
 
     def settings(self) -> dict[str, Any]:
         """What a study is compared by when it is resumed; without younger fields that are as at first, when they were
-        not stored.
+        not stored: plain JSON, as it is read back.
 
         The number of epochs is a setting of its own.
         """
         same = {name for name, first in YOUNGER.items() if getattr(self, name) == first}
-        return self.model_dump(exclude={"epochs"} | same)
+        return self.model_dump(mode="json", exclude={"epochs"} | same)
 
 
 def make_recipe(**settings: Any) -> Recipe:

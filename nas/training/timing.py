@@ -56,7 +56,7 @@ def time_training(
         train=_first(dataset.train, steps * batch_size),
         validation=_first(dataset.validation, validated),
     )
-    few = recipe.model_copy(update={"epochs": EPOCHS, "frozen_epochs": 0})
+    few = recipe.model_copy(update={"epochs": EPOCHS, "frozen_epochs": 0, "rungs": ()})
     started = time.monotonic()
     scores: list[EpochScore] = []
     try:

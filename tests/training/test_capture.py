@@ -65,6 +65,32 @@ def test_a_step_that_cannot_be_recorded_goes_on_and_says_why() -> None:
     assert str(step) == ", step by step: operation not permitted when stream is capturing"
 
 
+def test_what_a_failed_recording_left_in_gradients_is_not_added_to() -> None:
+    weight = torch.ones(1, requires_grad=True)
+    seen: list[float] = []
+
+    class Half(Fake):
+        """Fails within the step, when its gradients are there and were never computed."""
+
+        def record(self, call: Callable[[], None]) -> Callable[[], None]:
+            weight.grad = torch.full((1,), 100.0)
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    def call(given: torch.Tensor) -> None:
+        (weight * given).sum().backward()
+        assert weight.grad is not None
+        seen.append(weight.grad.item())
+        weight.grad = None
+
+    def reset() -> None:
+        weight.grad = None
+
+    step = CapturedStep(call, Half(), reset)
+    for _ in range(WARM_UP + 2):
+        step(torch.ones(1))
+    assert seen == [1.0] * (WARM_UP + 2)
+
+
 def test_a_lack_of_memory_is_no_reason_to_go_on() -> None:
     step, seen = summing(Fake(torch.OutOfMemoryError("CUDA out of memory.")))
     sums(step, seen, WARM_UP)

@@ -110,6 +110,47 @@ def test_weights_are_equal_too_with_normalised_batches_and_in_both_phases_of_fin
     assert first["scores"] == second["scores"], "the first one's accuracy is everybody's"
 
 
+RESUMED = """
+import os, sys
+from pathlib import Path
+import torch
+from nas.errors import RunError
+from nas.training import long_run
+from nas.training.checkpoint import Checkpoint
+from nas.training.data import load_dataset
+from nas.training.distributed import joined
+from nas.training.long_run import LongRun, here
+from nas.training.recipe import Recipe
+from nas.training.trial import train_to_the_end
+from searchspace import Architecture, Stage
+from searchspace.blocks import Conv
+
+long_run.describe_kind = lambda device: f"a GPU of process {os.environ['RANK']}"
+architecture = Architecture(channels=1, resolution=8, classes=10, stages=(Stage(block=Conv(width=8)),))
+ended = []
+with joined(torch.device("cpu")) as group:
+    data = load_dataset("digits", limit_train=150)
+    for stop in (lambda: bool(ended), lambda: False):
+        file = Path(sys.argv[1]) / "checkpoint"
+        point = Checkpoint(file, here(torch.device("cpu"), group, False), print, writes=group.first)
+        run = LongRun(group, point, say=print if group.first else lambda text: None)
+        try:
+            told = lambda score, epochs: ended.append(score.epoch)
+            train_to_the_end(architecture, data, Recipe(epochs=20, batch_size=32), 0, stop, told, run=run)
+        except RunError as error:
+            group.told(lambda: 0.0)  # the others read what the first one wrote
+    assert group.first is False or ended[-1] == 20
+"""
+
+
+@pytest.mark.slow
+def test_processes_on_unlike_devices_resume_together(tmp_path: Path) -> None:
+    """Each sees that its own device is not the first one's, by which it must not choose another way than the others."""
+    (tmp_path / "resume.py").write_text(RESUMED)
+    answer = launched(2, tmp_path / "resume.py", tmp_path, cwd=tmp_path)
+    assert answer.stdout.count("resuming at epoch") == 1
+
+
 FINAL = ("-m", "nas", "train", "lenet5", "--dataset", "digits", "--resolution", "16", "--limit-train", "150",
          "--recipe", "final", "--epochs", "2", "--batch-size", "32", "--device", "cpu")  # fmt: skip
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from nas.training import loop
 from nas.training.data import Dataset, load_dataset
+from nas.training.evaluate import Preprocess, logits
 from nas.training.out_of_memory import is_out_of_memory
 from nas.training.recipe import Recipe
 from nas.training.score import EpochScore
@@ -114,3 +116,30 @@ def test_what_counts_as_a_lack_of_memory() -> None:
     assert is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
     assert not is_out_of_memory(RuntimeError("device-side assert triggered"))
     assert not is_out_of_memory(ValueError("CUDA out of memory"))
+
+
+@pytest.mark.parametrize("fit", [1, 100, 600])
+def test_an_evaluation_that_runs_out_of_memory_takes_fewer_images_at_once(fit: int) -> None:
+    """Validation batches are larger than those of the training, which a smaller batch of training cannot help."""
+    taken: list[int] = []
+
+    class Wide(nn.Flatten):
+        def forward(self, images: Tensor) -> Tensor:
+            if len(images) > fit:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+            taken.append(len(images))
+            return super().forward(images)
+
+    data = load_dataset("digits", limit_train=700)
+    images = data.train.images
+    preprocess = Preprocess(data, data.resolution, torch.device("cpu"))
+    found = logits(Wide(), images, preprocess)
+    assert torch.equal(found, preprocess(images).flatten(1))
+    assert sum(taken) == len(images)
+    with pytest.raises(torch.OutOfMemoryError):
+        logits(Failing(), images, preprocess)
+
+
+class Failing(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from small_search import EPOCHS, TWINS, WIDE, Fake, Heard, small_search
 
 import nas
+import nas.training.timing
 from nas.draws import every
 from nas.errors import NasError
 from nas.foresight.forecasting import QUICK, Effort, Past, foresee, past_of, seconds_left
@@ -23,6 +25,7 @@ from nas.pruners.expected import EXPECTED, expected_epochs
 from nas.training.data import load_dataset
 from nas.training.footprint import training_bytes
 from nas.training.recipe import Recipe, rungs_for
+from nas.training.score import EpochScore
 from nas.training.timing import TimeModel, Timing, fit, time_training
 from searchspace import Cost, Task, cost
 from searchspace.spaces import SPACES
@@ -153,12 +156,22 @@ def test_memory_grows_with_batch_weights_and_moments() -> None:
     assert training_bytes(small, 10, bfloat16=True) < training_bytes(small, 10)
 
 
-def test_networks_are_timed_by_the_trials_own_training(digits: Any) -> None:
+def test_networks_are_timed_by_the_trials_own_training(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     architecture = WIDE.decode({"width": 8, "depth": 1, "kernel": 3}, TASK)
     timing = time_training(architecture, cost(architecture), digits, Recipe(epochs=9), lambda: False)
     assert timing is not None
     assert timing.epoch > 0
     assert timing.trial(10) == pytest.approx(timing.setup + 10 * timing.epoch)
+    real, epochs = nas.training.timing.train_architecture, list[int]()
+
+    def counted(*given: Any, **named: Any) -> Iterator[EpochScore]:
+        for score in real(*given, **named):
+            epochs.append(score.epoch)
+            yield score
+
+    monkeypatch.setattr("nas.training.timing.train_architecture", counted)
+    time_training(architecture, cost(architecture), digits, Recipe(epochs=40, rungs=rungs_for(40)), lambda: False)
+    assert epochs == [1, 2], "whatever rungs a trial has"
     assert time_training(architecture, cost(architecture), digits, Recipe(), lambda: True) is None
 
 
@@ -222,10 +235,14 @@ def test_a_study_of_other_settings_is_refused_before_anything_is_looked_at(
         small_search(storage, budget=2, epochs=EPOCHS + 1, evaluate=None, progress=PlainProgress())
 
 
-def test_past_trials_of_a_study_are_found(storage: str) -> None:
-    small_search(storage, budget=3, evaluate=Fake())
+@pytest.mark.parametrize("rungs", [(), (1,)])
+def test_past_trials_of_a_study_are_found(
+    rungs: tuple[int, ...], storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.asked.rungs_for", lambda epochs: rungs)
+    small_search(storage, budget=3, evaluate=Fake(), pruner="rungs")
     with StudyStore(storage) as store:
-        recipe, data = Recipe(epochs=EPOCHS), str(store.study("s").settings["data_fingerprint"])
+        recipe, data = Recipe(epochs=EPOCHS, rungs=rungs), str(store.study("s").settings["data_fingerprint"])
         past = past_of(store, "s", recipe, data)
         assert past.done == 3
         assert past.seconds is not None

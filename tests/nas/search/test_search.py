@@ -7,10 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 from small_search import (
     NETWORKS_OF_TWINS,
@@ -101,8 +103,36 @@ def test_failed_and_pruned_trials_count_and_failed_ones_are_never_best(storage: 
 
 @pytest.mark.parametrize("budget", [0, -1, True, 2.5, "3"])
 def test_a_budget_is_a_whole_number_of_at_least_1(storage: str, budget: Any) -> None:
-    with pytest.raises(NasError, match="the budget is the number of trials to train"):
+    with pytest.raises(NasError, match="budget is a whole number of at least 1"):
         small_search(storage, budget=budget)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": "3"}, "epochs is a whole number of at least 1, given '3'"),
+        ({"seed": -1}, "seed is a whole number of at least 0, given -1"),
+        ({"seed": "a"}, "seed is a whole number"),
+        ({"limit_train": "200"}, "limit_train is a whole number, given '200'"),
+        ({"resolution": 16.0}, "resolution is a whole number, given 16.0"),
+        ({"objective": ["val_accuracy", "macs"]}, "objective is a text"),
+        ({"study": 5}, "study is a text, given 5"),
+        ({"device": torch.device("meta")}, "device 'meta' is not known"),
+    ],
+)
+def test_settings_of_a_wrong_kind_are_refused_and_leave_nothing(
+    settings: dict[str, Any], message: str, storage: str
+) -> None:
+    with pytest.raises(NasError, match=message):
+        small_search(storage, **settings)
+    with StudyStore(storage) as store:
+        assert store.studies().empty
+
+
+def test_names_may_be_paths_and_devices_torchs(storage: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"dataset": Path("digits"), "device": torch.device("cpu"), "data_dir": tmp_path}
+    result = nas.search(space="tiny", budget=1, epochs=1, storage=storage, evaluate=Fake(epochs=1), **settings)
+    assert result.ended
 
 
 def test_a_huge_budget_costs_nothing_before_it_is_used(storage: str) -> None:
