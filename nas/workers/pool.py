@@ -202,6 +202,8 @@ class WorkerPool:
                         raise report.error
                     return
         except WorkerLost as lost:
+            if not begun:  # of a device that lets nobody begin
+                self._not_started(seat, str(lost))
             self._replace(seat)
             raise TrainingFailed(str(lost)) if begun else _NotBegun from None
         finally:
@@ -266,7 +268,7 @@ class WorkerPool:
             except WorkerLost as lost:
                 report = NotReady(str(lost))
             if isinstance(report, Ready):
-                seat.ready, seat.failed_starts, seat.memory = True, 0, report.memory
+                seat.ready, seat.memory = True, report.memory
             elif isinstance(report, NotReady):
                 self._not_started(seat, report.reason)
                 self._replace(seat)
@@ -289,7 +291,7 @@ class WorkerPool:
 
     def _learn(self, seat: Seat, memory: DeviceMemory | None) -> None:
         """Start more workers on a device when the memory that trials took there leaves room for them."""
-        seat.proven = True
+        seat.proven, seat.failed_starts = True, 0
         if memory is None:
             return
         here = [other for other in self.seats if other.device == seat.device]

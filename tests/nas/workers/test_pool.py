@@ -15,13 +15,13 @@ import pytest
 from pools import all_of, all_ready, gone_within, lives, network, never, pid_of, trial, until
 
 from nas.errors import NasError
-from nas.evaluate import TrainingFailed, guarded
+from nas.evaluate import TrainingFailed, Unavailable, guarded
 from nas.training.score import Diverged, Stopped
 from nas.training.trial import OutOfMemory
 from nas.weights import keep_weights
 from nas.workers.choice import open_pool
 from nas.workers.cores import Cores
-from nas.workers.messages import Alive
+from nas.workers.messages import Alive, Order, Train
 from nas.workers.pool import WorkerPool
 from nas.workers.process import Patience, WorkerProcess
 from searchspace import blocks
@@ -311,3 +311,19 @@ def test_an_order_of_a_trial_is_no_order_of_the_next(pool: WorkerPool) -> None:
         with pytest.raises(Stopped):
             all_of(found, pool)
         assert len(all_of(trial(pool, acts.SCORES), pool)) == 3
+
+
+@pytest.mark.slow
+def test_where_no_worker_looks_at_a_trial_that_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that start, and die as soon as they are asked, are not replaced for ever."""
+    real = WorkerProcess.send
+
+    def deadly(process: WorkerProcess, order: Order) -> None:
+        if isinstance(order, Train):
+            os.kill(process.pid, signal.SIGKILL)
+        real(process, order)
+
+    monkeypatch.setattr(WorkerProcess, "send", deadly)
+    opening = open_pool(2, acts.Act(folder), None, ["cpu"], patience=Patience(600, 20), clock=clock)
+    with opening as opened, pytest.raises(Unavailable):
+        all_of(trial(opened, acts.SCORES), opened)
