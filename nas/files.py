@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from pathlib import Path
+
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # of file systems without hard links
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -24,7 +27,13 @@ def write_new(path: Path, data: bytes) -> bool:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         write_flushed(temporary, data)
-        os.link(temporary, path)
+        try:
+            os.link(temporary, path)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            with open(path, "xb"):  # it is ours from here on; killed before the next line, it is left empty
+                os.replace(temporary, path)
     except FileExistsError:
         return False
     finally:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 from crashes import OPERATIONS, Crash, crash_at, operations
 
-from nas.files import flush_folder, write_flushed, write_whole
+from nas.files import flush_folder, write_flushed, write_new, write_whole
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -67,3 +68,18 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
         write_flushed(tmp_path / "file", b"second")
     flush_folder(tmp_path / "absent")  # where folders cannot be opened there is nothing to do
     assert "fsync" in OPERATIONS
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_is_written_where_there_are_no_hard_links_too(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    assert write_new(tmp_path / "file", b"first")
+    assert not write_new(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["file"]
