@@ -33,7 +33,8 @@ def write_csv(frame: DataFrame, path: str | os.PathLike[str]) -> None:
     Raises StoreError where the file cannot be written.
     """
     target = Path(os.path.realpath(path))
-    if os.path.exists(target) and not os.path.isfile(target):  # renaming a file over a device or a pipe would replace that
+    # Renaming a file over a device or a pipe would replace that.
+    if os.path.exists(target) and not os.path.isfile(target):
         raise StoreError(f"cannot write {target}: it is not a regular file")
     safe = frame.map(safe_cell).rename(columns=safe_cell)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
