@@ -9,16 +9,16 @@ from functools import partial
 from torch import nn
 from torchvision.ops import SqueezeExcitation, StochasticDepth
 
-from searchspace.cpu import GlobalAveragePool, StridedDepthwise
+from searchspace.cpu import Depthwise, GlobalAveragePool
 from searchspace.record import ActivationName, NormName
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": partial(nn.ReLU, inplace=True),
     "relu6": partial(nn.ReLU6, inplace=True),
     "leaky_relu": partial(nn.LeakyReLU, 0.1, inplace=True),
-    "silu": partial(nn.SiLU, inplace=True),
+    "silu": nn.SiLU,
     "gelu": nn.GELU,
-    "hardswish": partial(nn.Hardswish, inplace=True),
+    "hardswish": nn.Hardswish,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
@@ -63,7 +63,7 @@ def convolution(
     height, breadth = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     if padding is None:
         padding = ((height - 1) // 2 * dilation, (breadth - 1) // 2 * dilation)
-    kind = StridedDepthwise if groups == in_channels > 1 and stride > 1 else nn.Conv2d
+    kind = Depthwise if groups == in_channels == width > 1 else nn.Conv2d
     layers = nn.Sequential(kind(in_channels, width, (height, breadth), stride, padding, dilation, groups, bias))
     if norm is not None:
         layers.append(norm(width))

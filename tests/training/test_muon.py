@@ -38,7 +38,7 @@ def test_directions_are_those_of_newton_and_schulz(
 ) -> None:
     monkeypatch.setattr("nas.training.muon.fast_bfloat16", lambda device: fast)
     given = matrices(*shape)
-    for found, matrix in zip(orthogonalised(given), given, strict=True):
+    for found, matrix in zip(orthogonalised(list(given)), given, strict=True):
         expected = by_the_definition(matrix)
         alike = (found * expected).sum() / (found.norm() * expected.norm())
         assert alike > (0.99 if fast and min(shape) >= LARGE else 0.99999)
@@ -46,7 +46,7 @@ def test_directions_are_those_of_newton_and_schulz(
 
 def test_singular_values_come_near_to_one_another() -> None:
     given = matrices(8, 8)
-    before, after = torch.linalg.svdvals(given), torch.linalg.svdvals(orthogonalised(given))
+    before, after = torch.linalg.svdvals(given), torch.linalg.svdvals(torch.stack(orthogonalised(list(given))))
     assert (before[:, 0] / before[:, -1]).min() > 20
     assert (after[:, 0] / after[:, -3]).max() < 5
 
@@ -118,3 +118,15 @@ def test_a_kernel_of_nothing_is_no_number_to_divide_by() -> None:
     layer.weight.grad = torch.zeros_like(layer.weight)
     optimizer.step()
     assert torch.isfinite(layer.weight).all()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_kernel_goes_along_the_direction_however_it_lies_in_memory(memory_format: torch.memory_format) -> None:
+    random = torch.Generator().manual_seed(0)
+    before, gradient = torch.randn(2, 8, 4, 3, 3, generator=random)
+    kernel = nn.Parameter(before.clone(memory_format=memory_format))
+    kernel.grad = gradient.clone(memory_format=memory_format)
+    Muon([kernel], torch.tensor(1.0), step=0.001).step()
+    moved, direction = (before - kernel.detach()).flatten(1), by_the_definition(gradient.flatten(1))
+    assert (moved * direction).sum() / (moved.norm() * direction.norm()) > 0.99
+    assert kernel.is_contiguous(memory_format=memory_format)
