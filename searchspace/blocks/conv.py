@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from searchspace.blocks.block import Block, BlockContext
+from searchspace.cpu import AveragePool
 from searchspace.errors import ArchitectureError
 from searchspace.layers import convolution, squeeze_excite
 from searchspace.record import ActivationName, Fraction, Groups, KernelSize, NormName, Padding, Width
@@ -135,7 +136,7 @@ def pooling(
     padding = (kernel_size - 1) // 2 if padding is None else padding
     if operation == "max":
         return nn.MaxPool2d(kernel_size, stride, padding, ceil_mode=ceil_mode)
-    return nn.AvgPool2d(kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return AveragePool(kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
 def normal_pool(

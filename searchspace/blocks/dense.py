@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from searchspace.blocks.block import Block, BlockContext
-from searchspace.cpu import concatenate
+from searchspace.cpu import AveragePool, concatenate
 from searchspace.errors import ArchitectureError
 from searchspace.layers import Normalised, convolution
 from searchspace.record import ActivationName, KernelSize, NormName, Rate, Width
@@ -52,7 +52,7 @@ class Dense(Block):
                 convolution(in_channels, self.compressed(in_channels), 1),
             ]
             if context.stride > 1:
-                layers.append(nn.AvgPool2d(context.stride))
+                layers.append(AveragePool(context.stride))
             in_channels = self.compressed(in_channels)
         return nn.Sequential(*layers, DenseLayer(self, in_channels, norm))
 

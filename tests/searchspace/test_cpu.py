@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from searchspace import Architecture, Head, Stage, build
 from searchspace.blocks import ConvLayer, Dense, Inception, MBConv, PoolLayer
-from searchspace.cpu import Depthwise, GlobalAveragePool, concatenate
+from searchspace.cpu import AveragePool, Depthwise, GlobalAveragePool, concatenate
 
 
 def images(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -59,17 +59,46 @@ def test_a_depthwise_convolution_is_torchs_own_without_gradients() -> None:
     assert layer.weight.grad is None
 
 
-def test_the_mean_over_pixels_has_torchs_value_and_a_gradient_in_the_inputs_memory_format() -> None:
-    ours = gradients(GlobalAveragePool(), images(4, 8, 6, 6), bfloat16=False)
-    torchs = gradients(nn.AdaptiveAvgPool2d(1), images(4, 8, 6, 6), bfloat16=False)
-    for mine, theirs in zip(ours, torchs, strict=True):
-        torch.testing.assert_close(mine, theirs)
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("ours", "torchs"),
+    [
+        (GlobalAveragePool(), nn.AdaptiveAvgPool2d(1)),
+        *(
+            (AveragePool(*arguments), nn.AvgPool2d(*arguments))
+            for arguments in [
+                (2, 2),
+                (3, 3),
+                (4, 4, 0, True),
+                (3, 1, 1),
+                (5, 1, 2, False, False),
+                (3, 1, 1, True, False),
+                (3, 2, 1),
+                (2, 1),
+                (2, 2, 1),
+            ]
+        ),
+    ],
+    ids=str,
+)
+def test_means_have_torchs_values_and_gradients_that_lie_as_the_inputs_do(
+    ours: nn.Module, torchs: nn.Module, last: bool
+) -> None:
     kept: list[Tensor] = []
-    x = images(4, 8, 6, 6)
-    inner = x * 1
-    inner.register_hook(lambda gradient: kept.append(gradient) or gradient)
-    GlobalAveragePool()(inner).sum().backward()
-    assert kept[0].is_contiguous(memory_format=torch.channels_last)
+
+    def given(pool: nn.Module) -> tuple[Tensor, Tensor]:
+        x = images(2, 8, 6, 9).detach()
+        x = (x if last else x.contiguous()).requires_grad_()
+        inner = x * 1
+        inner.register_hook(kept.append)
+        y = pool(inner)
+        (y * torch.arange(float(y.numel())).view(y.shape)).sum().backward()
+        assert x.grad is not None
+        return y, x.grad
+
+    for mine, theirs in zip(given(ours), given(torchs), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert kept[0].is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 def test_parts_set_beside_each_other_get_dense_gradients() -> None:
@@ -91,10 +120,11 @@ def test_networks_are_built_of_them() -> None:
     stages = (
         Stage(block=MBConv(width=8, squeeze_excite=0.25), stride=2),
         Stage(block=Dense(growth_rate=4)),
-        Stage(block=Inception(width=8, branches=((ConvLayer(width=1),), (PoolLayer(),)))),
+        Stage(block=Inception(width=8, branches=((ConvLayer(width=1),), (PoolLayer(operation="average"),)))),
     )
     network = build(Architecture(resolution=16, stages=stages, head=Head()))
     kinds = [type(module) for module in network.modules()]
     assert kinds.count(Depthwise) == 1
     assert kinds.count(GlobalAveragePool) == 2, "squeeze-and-excitation's and the head's"
-    assert nn.AdaptiveAvgPool2d not in kinds
+    assert kinds.count(AveragePool) == 1
+    assert not {nn.AdaptiveAvgPool2d, nn.AvgPool2d} & set(kinds)
