@@ -30,12 +30,14 @@ class Depthwise(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if input.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(input)
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
-        dtype = torch.float32 if max(self.stride) > 2 else dtype  # oneDNN is fast at no gradient of theirs in bfloat16
+        x, weight = input, self.weight
+        if torch.is_autocast_enabled("cpu"):
+            # of a larger stride no gradient in bfloat16 is fast
+            dtype = torch.get_autocast_dtype("cpu") if max(self.stride) <= 2 else torch.float32
+            x, weight = x.to(dtype), weight.to(dtype)
         with torch.autocast("cpu", enabled=False):
-            geometry = self.stride, self.padding, self.dilation, self.groups
-            y = _Depthwise.apply(input.to(dtype), self.weight.to(dtype), *geometry)
-            return y if self.bias is None else y + self.bias.to(dtype)[:, None, None]
+            y = _Depthwise.apply(x, weight, self.stride, self.padding, self.dilation, self.groups)
+            return y if self.bias is None else y + self.bias.to(y.dtype)[:, None, None]
 
 
 class _Depthwise(Function):
