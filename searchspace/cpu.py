@@ -21,7 +21,7 @@ convolution_backward = torch.ops.aten.convolution_backward
 
 
 class Depthwise(nn.Conv2d):
-    """A convolution of each channel by itself, with its gradients found by way of what oneDNN is fast at.
+    """A convolution of each input channel by itself, with its gradients found by way of what oneDNN is fast at.
 
     For 64x32x32 inputs in bfloat16 its own gradient of the inputs takes 216 ms with a stride of 2, and that of a 5x5
     kernel 179 ms: 7 and 20 ms here, as without stride and by kernels that are not wider than three.

@@ -63,7 +63,7 @@ def convolution(
     height, breadth = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     if padding is None:
         padding = ((height - 1) // 2 * dilation, (breadth - 1) // 2 * dilation)
-    kind = Depthwise if groups == in_channels == width > 1 else nn.Conv2d
+    kind = Depthwise if groups == in_channels > 1 else nn.Conv2d
     layers = nn.Sequential(kind(in_channels, width, (height, breadth), stride, padding, dilation, groups, bias))
     if norm is not None:
         layers.append(norm(width))

@@ -31,10 +31,11 @@ def gradients(module: nn.Module, x: Tensor, *, bfloat16: bool) -> list[Tensor]:
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("stride", [1, 2, 3, (1, 2)])
 @pytest.mark.parametrize(("kernel", "padding"), [(3, 1), (5, 2), (7, 3), (7, 0), ((5, 1), (2, 0)), ((1, 4), (0, 1))])
+@pytest.mark.parametrize("width", [6, 12])
 def test_a_depthwise_convolution_gives_torchs_gradients(
-    kernel: Any, padding: Any, stride: Any, dilation: int, bias: bool, bfloat16: bool
+    width: int, kernel: Any, padding: Any, stride: Any, dilation: int, bias: bool, bfloat16: bool
 ) -> None:
-    arguments = (6, 6, kernel, stride, padding, dilation, 6, bias)
+    arguments = (6, width, kernel, stride, padding, dilation, 6, bias)
     ours, torchs = Depthwise(*arguments), nn.Conv2d(*arguments)
     torchs.load_state_dict(ours.state_dict())
     shape = (2, 6, 15, 14)  # the last columns of some kernels see nothing but padding
@@ -48,15 +49,27 @@ def test_a_depthwise_convolution_gives_torchs_gradients(
         assert error < (0.02 if bfloat16 else 1e-5)
 
 
-def test_a_depthwise_convolution_is_torchs_own_without_gradients() -> None:
-    layer = Depthwise(8, 8, 5, 2, 2, groups=8)
+def test_a_depthwise_convolution_is_torchs_own_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = Depthwise(8, 8, 5, 2, 2, groups=8), images(2, 8, 8, 8)
+    monkeypatch.delattr("searchspace.cpu._Depthwise")
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert layer(images(2, 8, 8, 8)).grad_fn is None
-    layer.requires_grad_(False)
-    x = images(2, 8, 8, 8)
+        assert layer(x).grad_fn is None
+    with pytest.raises(NameError):
+        layer(x)
+
+
+def test_a_frozen_depthwise_kernel_gets_no_gradient() -> None:
+    layer, x = Depthwise(8, 8, 5, 2, 2, groups=8).requires_grad_(False), images(2, 8, 8, 8)
     layer(x).sum().backward()
     assert x.grad is not None
     assert layer.weight.grad is None
+
+
+@pytest.mark.parametrize(("stride", "dtype"), [(1, torch.bfloat16), (2, torch.bfloat16), (3, torch.float32)])
+def test_a_depthwise_convolution_of_a_large_stride_is_computed_in_float32(stride: int, dtype: torch.dtype) -> None:
+    layer = Depthwise(8, 8, 3, stride, 1, groups=8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(images(2, 8, 8, 8, dtype=torch.bfloat16)).dtype == dtype
 
 
 @pytest.mark.parametrize("last", [False, True])
