@@ -1,4 +1,4 @@
-"""Layers as torch's, but for their gradients on CPUs, which torch computes slowly where these take another way.
+"""Layers as torch's, but for gradients that torch computes slowly or wrongly on CPUs, which take another way here.
 
 Times are those of torch 2.15 on one core of an AMD EPYC (Zen 5), channels_last, for 128 images. The gradients equal
 torch's up to rounding. On other devices, and without gradients, these are torch's own layers.
@@ -17,7 +17,18 @@ from torch.nn import functional
 
 Pair = tuple[int, int]
 WIDE = 3  # columns of a depthwise kernel whose gradient oneDNN is fast at
+BLOCK = 16  # channels that oneDNN computes at once
 convolution_backward = torch.ops.aten.convolution_backward
+
+
+def convolution_class(
+    in_channels: int, kernel_size: Pair, stride: int, padding: int | Pair, groups: int
+) -> type[nn.Conv2d]:
+    """torch's, unless its gradients are slow or wrong for the like."""
+    if groups == in_channels > 1:
+        return Depthwise
+    skips = kernel_size == (1, 1) and padding in (0, (0, 0)) and stride > 1
+    return Pointwise if skips and groups == 1 and in_channels < BLOCK else nn.Conv2d
 
 
 class Depthwise(nn.Conv2d):
@@ -77,7 +88,9 @@ def _of_inputs(
 def _of_kernel(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Tensor:
-    """By kernels of three columns at most, each of which sees the inputs shifted as its columns are."""
+    """By kernels of three columns at most, each of which sees the inputs shifted as its columns are; where a kernel is
+    taller than the inputs, these with their padding, which oneDNN is as slow to add.
+    """
     wanted = (False, True, False)
 
     def of(x: Tensor, columns: Tensor, padding: Pair) -> Tensor:
@@ -85,15 +98,32 @@ def _of_kernel(
             gradient, x, columns, None, stride, padding, dilation, False, (0, 0), groups, wanted
         )[1]
 
-    if weight.shape[3] <= WIDE:
+    rows, columns = weight.shape[2:]
+    tall = rows > x.shape[2]
+    if columns <= WIDE and not tall:
         return of(x, weight, padding)
+    above = padding[0] if tall else 0
+    padded = functional.pad(x, (padding[1], padding[1], above, above))
     parts = []
-    for first in range(0, weight.shape[3], WIDE):
-        columns = weight[..., first : first + WIDE]
-        seen = (gradient.shape[3] - 1) * stride[1] + (columns.shape[3] - 1) * dilation[1] + 1
-        left = padding[1] - first * dilation[1]
-        parts.append(of(functional.pad(x, (left, seen - left - x.shape[3])), columns, (padding[0], 0)))
+    for first in range(0, columns, WIDE):
+        part = weight[..., first : first + WIDE]
+        start, length = first * dilation[1], (gradient.shape[3] - 1) * stride[1] + (part.shape[3] - 1) * dilation[1] + 1
+        parts.append(of(padded[..., start : start + length], part, (padding[0] - above, 0)))
     return torch.cat(parts, 3)
+
+
+class Pointwise(nn.Conv2d):
+    """A strided 1x1 convolution, of the pixels that it meets alone.
+
+    oneDNN's weight gradient of one with fewer than 16 input channels, channels_last and in float32, writes beyond its
+    memory where it goes through a map in parts (torch 2.15, oneDNN 3.13): maps of 56x56 pixels end the process.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.device.type != "cpu" or not torch.is_grad_enabled():
+            return super().forward(input)
+        down, right = self.stride
+        return functional.conv2d(input[:, :, ::down, ::right], self.weight, self.bias)
 
 
 class AveragePool(nn.AvgPool2d):

@@ -9,7 +9,7 @@ from functools import partial
 from torch import nn
 from torchvision.ops import SqueezeExcitation, StochasticDepth
 
-from searchspace.cpu import Depthwise, GlobalAveragePool
+from searchspace.cpu import GlobalAveragePool, convolution_class
 from searchspace.record import ActivationName, NormName
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -63,7 +63,7 @@ def convolution(
     height, breadth = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     if padding is None:
         padding = ((height - 1) // 2 * dilation, (breadth - 1) // 2 * dilation)
-    kind = Depthwise if groups == in_channels > 1 else nn.Conv2d
+    kind = convolution_class(in_channels, (height, breadth), stride, padding, groups)
     layers = nn.Sequential(kind(in_channels, width, (height, breadth), stride, padding, dilation, groups, bias))
     if norm is not None:
         layers.append(norm(width))

@@ -8,6 +8,7 @@ import json
 import platform
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from searchspace.record import Record
 PROBED_IMAGES = 64  # of 32x32 pixels; of larger ones fewer, at least two
 PROBED_STEPS = 3  # the first is not counted
 PROBED_ROUNDS = 2  # candidates in turn, so that what else the machine does meets them all
+COLOURS = 4
 CLEARLY = 0.8  # of the time of what is expected to be best: what takes less is taken in its place
 
 
@@ -148,25 +150,19 @@ def _keep(file: Path, chosen: Precision, seconds: dict[Precision, float]) -> Pre
 
 
 def bfloat16_serves(network: nn.Module, images: Tensor) -> bool:
-    """Whether bfloat16 is fast on the network's device and right for this network; `images` are one batch of one.
-
-    On CPUs the weight gradient of a convolution with a stride and a kernel above 1 over maps of 1x1 pixels comes from
-    memory that was never written (torch 2.15, oneDNN 3.13: other numbers each time, NaN among them). Networks that have
-    one, such as ImageNet's on images of 8 pixels, are trained in float32 there.
-    """
+    """Whether bfloat16 is fast on the network's device and right for this network; `images` are one batch of one."""
     if not fast_bfloat16(images.device):
         return False
-    return images.device.type != "cpu" or not _strides_over_points(network, images)
+    return images.device.type != "cpu" or not _any_is_wrong(network, images)
 
 
 @torch.no_grad()
-def _strides_over_points(network: nn.Module, images: Tensor) -> bool:
+def _any_is_wrong(network: nn.Module, images: Tensor) -> bool:
     found = False
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         nonlocal found
-        if isinstance(module, nn.Conv2d) and tuple(inputs[0].shape[-2:]) == (1, 1):
-            found = found or (max(module.stride) > 1 and max(module.kernel_size) > 1)
+        found = found or (isinstance(module, nn.Conv2d) and wrong_in_bfloat16(module, inputs[0].shape[-2:]))
 
     handles = [module.register_forward_pre_hook(look) for module in network.modules()]
     training = network.training
@@ -177,3 +173,18 @@ def _strides_over_points(network: nn.Module, images: Tensor) -> bool:
         for handle in handles:
             handle.remove()
     return found
+
+
+def wrong_in_bfloat16(layer: nn.Conv2d, sides: Sequence[int]) -> bool:
+    """Whether torch 2.15 (oneDNN 3.13) may compute the layer wrongly on CPUs, over maps of so many rows and columns.
+
+    Where a stride is longer than a side of the map, as of ImageNet's networks on images of 8 pixels, the weights'
+    gradients come from memory that was never written, or ruin other memory; so do those of dilated convolutions that
+    are strided or depthwise. On CPUs with AMX the outputs of others with strides above 2 are wrong, but for those over
+    a few channels, as of colours. float32 is right in all of these.
+    """
+    depthwise = layer.groups == layer.in_channels > 1
+    long = max(layer.stride) > 2 and not depthwise and layer.in_channels > COLOURS
+    beyond = any(stride > side for stride, side in zip(layer.stride, sides, strict=True))
+    dilated = max(layer.dilation) > 1 and (depthwise or max(layer.stride) > 1)
+    return dilated or ((long or beyond) and max(layer.kernel_size) > 1)

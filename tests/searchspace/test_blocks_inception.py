@@ -189,7 +189,9 @@ def test_the_residual_is_concatenated_projected_scaled_and_added() -> None:
 def test_a_projection_stands_where_width_or_size_changes(width: int, stride: int) -> None:
     block = RESIDUAL.model_copy(update={"width": width})
     built, x = body(block, stride), images()
-    assert [type(layer) for layer in built.shortcut] == [nn.Conv2d, nn.BatchNorm2d]
+    projection, norm = built.shortcut
+    assert isinstance(projection, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
     output = built(x)
     assert output.shape == (2, width, -(-9 // stride), -(-9 // stride))
     residual = built.projection(built.branches(x))

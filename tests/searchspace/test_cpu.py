@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from searchspace import Architecture, Head, Stage, build
 from searchspace.blocks import ConvLayer, Dense, Inception, MBConv, PoolLayer
-from searchspace.cpu import AveragePool, Depthwise, GlobalAveragePool, concatenate
+from searchspace.cpu import AveragePool, Depthwise, GlobalAveragePool, Pointwise, concatenate
+from searchspace.layers import convolution
 
 
 def images(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -36,9 +37,24 @@ def test_a_depthwise_convolution_gives_torchs_gradients(
     width: int, kernel: Any, padding: Any, stride: Any, dilation: int, bias: bool, bfloat16: bool
 ) -> None:
     arguments = (6, width, kernel, stride, padding, dilation, 6, bias)
-    ours, torchs = Depthwise(*arguments), nn.Conv2d(*arguments)
-    torchs.load_state_dict(ours.state_dict())
     shape = (2, 6, 15, 14)  # the last columns of some kernels see nothing but padding
+    check_gradients((Depthwise(*arguments), nn.Conv2d(*arguments)), shape, bfloat16=bfloat16)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("kernel", "padding"), [(3, 1), (5, 2), (7, 3), (3, 2), ((5, 1), (2, 0))])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 3), (4, 4), (3, 6)])
+def test_a_depthwise_kernel_that_is_larger_than_its_inputs_gets_torchs_gradients(
+    shape: tuple[int, int], kernel: Any, padding: Any, stride: int, bfloat16: bool
+) -> None:
+    arguments = (6, 6, kernel, stride, padding, 1, 6, False)
+    check_gradients((Depthwise(*arguments), nn.Conv2d(*arguments)), (2, 6, *shape), bfloat16=bfloat16)
+
+
+def check_gradients(pair: tuple[nn.Module, nn.Module], shape: tuple[int, ...], *, bfloat16: bool) -> None:
+    ours, torchs = pair
+    torchs.load_state_dict(ours.state_dict())
     pairs = zip(
         gradients(ours, images(*shape), bfloat16=bfloat16),
         gradients(torchs, images(*shape), bfloat16=bfloat16),
@@ -70,6 +86,33 @@ def test_a_depthwise_convolution_of_a_large_stride_is_computed_in_float32(stride
     layer = Depthwise(8, 8, 3, stride, 1, groups=8)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(images(2, 8, 8, 8, dtype=torch.bfloat16)).dtype == dtype
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("stride", [2, 3, (1, 2)])
+def test_a_strided_1x1_convolution_gives_torchs_gradients(stride: Any, bias: bool) -> None:
+    arguments = (6, 10, 1, stride, 0, 1, 1, bias)
+    check_gradients((Pointwise(*arguments), nn.Conv2d(*arguments)), (2, 6, 7, 10), bfloat16=False)
+
+
+@pytest.mark.parametrize(
+    ("in_channels", "kernel_size", "settings", "kind"),
+    [
+        (8, 1, {"stride": 2}, Pointwise),
+        (8, 1, {"stride": 2, "padding": 0}, Pointwise),
+        (8, 1, {}, nn.Conv2d),
+        (8, 1, {"stride": 2, "padding": 1}, nn.Conv2d),
+        (8, 1, {"stride": 2, "groups": 2}, nn.Conv2d),
+        (8, 3, {"stride": 2}, nn.Conv2d),
+        (16, 1, {"stride": 2}, nn.Conv2d),
+        (16, 3, {"groups": 16}, Depthwise),
+        (1, 3, {}, nn.Conv2d),
+    ],
+)
+def test_convolutions_that_torch_is_right_and_fast_at_are_torchs(
+    in_channels: int, kernel_size: int, settings: dict[str, int], kind: type[nn.Module]
+) -> None:
+    assert type(convolution(in_channels, 16, kernel_size, **settings)[0]) is kind
 
 
 @pytest.mark.parametrize("last", [False, True])

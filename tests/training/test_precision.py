@@ -21,20 +21,38 @@ def a_device_that_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "fast_bfloat16", lambda device: True)
 
 
-def strided(kernel_size: int, stride: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(1, 2, kernel_size, stride, kernel_size // 2), nn.BatchNorm2d(2)).train()
+def layers(*arguments: Any) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(*arguments), nn.BatchNorm2d(arguments[1])).train()
 
 
 @pytest.mark.parametrize(
-    ("kernel_size", "stride", "pixels", "serves"),
-    [(3, 2, 1, False), (5, 2, 1, False), (3, 1, 1, True), (1, 2, 1, True), (3, 2, 2, True), (3, 2, 8, True)],
+    ("arguments", "pixels", "serves"),
+    [
+        ((8, 8, 3, 1, 1), 1, True),
+        ((8, 8, 3, 2, 1), 1, False),  # strides beyond a side
+        ((8, 8, 5, 2, 2), 1, False),
+        ((8, 8, 1, 2), 1, True),
+        ((8, 8, 3, 2, 1), 2, True),
+        ((3, 8, 11, 4, 5), 3, False),
+        ((3, 8, 11, 4, 5), 32, True),
+        ((8, 8, 3, 1, 2, 2), 32, True),  # dilated
+        ((8, 8, 3, 2, 2, 2), 32, False),
+        ((8, 8, 3, 1, 2, 2, 8), 32, False),
+        ((8, 8, 1, 1, 0, 2, 8), 32, False),
+        ((8, 8, 3, 1, 2, 2, 4), 32, True),
+        ((16, 8, 4, 4), 32, False),  # long strides
+        ((3, 8, 4, 4), 32, True),
+        ((16, 8, 2, 2), 32, True),
+        ((16, 8, 1, 4), 32, True),
+        ((16, 16, 4, 4, 0, 1, 16), 32, True),
+    ],
 )
-def test_a_strided_convolution_over_single_pixels_is_trained_in_float32_on_the_cpu(
-    kernel_size: int, stride: int, pixels: int, serves: bool
+def test_a_convolution_that_torch_computes_wrongly_in_bfloat16_is_trained_in_float32_on_the_cpu(
+    arguments: tuple[int, ...], pixels: int, serves: bool
 ) -> None:
-    network = strided(kernel_size, stride)
+    network = layers(*arguments)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    assert bfloat16_serves(network, torch.ones(1, 1, pixels, pixels)) is serves
+    assert bfloat16_serves(network, torch.ones(1, arguments[0], pixels, pixels)) is serves
     assert network.training
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert not any(module._forward_pre_hooks for module in network.modules())
@@ -42,7 +60,7 @@ def test_a_strided_convolution_over_single_pixels_is_trained_in_float32_on_the_c
 
 def test_a_device_that_is_slow_at_it_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "fast_bfloat16", lambda device: False)
-    assert not bfloat16_serves(strided(3, 1), torch.ones(1, 1, 8, 8))
+    assert not bfloat16_serves(layers(1, 2, 3, 1, 1), torch.ones(1, 1, 8, 8))
 
 
 # The probe
