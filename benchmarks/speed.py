@@ -117,6 +117,12 @@ def main() -> None:
     arguments.networks = arguments.networks.split(",")
     arguments.batch_sizes = [int(size) for size in arguments.batch_sizes.split(",")]
     arguments.at_once = [int(number) for number in arguments.at_once.split(",")]
+    for option, given, known in (
+        ("--cases", arguments.cases.split(","), CASES),
+        ("--networks", arguments.networks, networks()),
+    ):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"{option}: unknown {', '.join(unknown)}; give some of {', '.join(known)}")
     device = describe_device(torch.device(arguments.device))
     for name in arguments.cases.split(","):
         for line in CASES[name](arguments):

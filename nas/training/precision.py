@@ -25,8 +25,8 @@ from searchspace.record import Record
 PROBED_IMAGES = 64  # of 32x32 pixels; of larger ones fewer, at least two
 PROBED_STEPS = 3  # the first is not counted
 PROBED_ROUNDS = 2  # candidates in turn, so that what else the machine does meets them all
-COLOURS = 4
 CLEARLY = 0.8  # of the time of what is expected to be best: what takes less is taken in its place
+COLOURS = 4  # input channels up to which long strides are computed rightly; see `wrong_in_bfloat16`
 
 
 class Precision(Record):
