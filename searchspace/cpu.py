@@ -15,10 +15,21 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
+from searchspace.narrow_maps import Convolution
+
 Pair = tuple[int, int]
 WIDE = 3  # columns of a depthwise kernel whose gradient oneDNN is fast at
 BLOCK = 16  # channels that oneDNN computes at once
 convolution_backward = torch.ops.aten.convolution_backward
+
+
+def has_amx() -> bool:
+    """Whether the CPU multiplies matrices of bfloat16 by AMX, as Intel Xeons from the fourth generation on do."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.10 cannot tell
+    return bool(capabilities().get("amx_bf16"))
+
+
+AMX = has_amx()
 
 
 def convolution_class(
@@ -28,7 +39,9 @@ def convolution_class(
     if groups == in_channels > 1:
         return Depthwise
     skips = kernel_size == (1, 1) and padding in (0, (0, 0)) and stride > 1
-    return Pointwise if skips and groups == 1 and in_channels < BLOCK else nn.Conv2d
+    if skips and groups == 1 and in_channels < BLOCK:
+        return Pointwise
+    return Convolution if AMX else nn.Conv2d
 
 
 class Depthwise(nn.Conv2d):

@@ -262,9 +262,10 @@ def test_a_residual_block_starts_as_the_identity() -> None:
 def test_preactivation_normalises_and_activates_before_each_convolution(norm: Any) -> None:
     torch.manual_seed(0)
     block = build(network(Stage(block=Residual(width=8, preactivation=True, norm=norm)))).eval().stages[0][0]
-    kinds = [type(m) for m in block.modules() if isinstance(m, nn.BatchNorm2d | nn.GroupNorm | nn.ReLU | nn.Conv2d)]
+    layers = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d | nn.GroupNorm | nn.ReLU | nn.Conv2d)]
     normal = {"batch": [nn.BatchNorm2d], "group": [nn.GroupNorm], "none": []}[norm]
-    assert kinds == [*normal, nn.ReLU, nn.Conv2d] * 2
+    kinds = [*normal, nn.ReLU, nn.Conv2d] * 2
+    assert all(isinstance(layer, kind) for layer, kind in zip(layers, kinds, strict=True))
     x = torch.randn(2, 8, 9, 9)
     with torch.no_grad():
         assert torch.equal(block(x), x + block.branch(block.activate(x)))  # x itself, not x activated in place

@@ -179,7 +179,8 @@ def test_the_residual_is_concatenated_projected_scaled_and_added() -> None:
     assert torch.equal(built(x), (x + 0.17 * residual).relu())
     last = body(RESIDUAL.model_copy(update={"output_activation": False}))
     assert torch.equal(last(x), x + 0.17 * residual)
-    assert [type(layer) for layer in built.projection] == [nn.Conv2d]
+    assert len(built.projection) == 1
+    assert isinstance(built.projection[0], nn.Conv2d)
     assert built.projection[0].bias is not None
     assert built.projection[0].in_channels == 8 + 8 + 16
 

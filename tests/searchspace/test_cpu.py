@@ -12,6 +12,7 @@ from searchspace import Architecture, Head, Stage, build
 from searchspace.blocks import ConvLayer, Dense, Inception, MBConv, PoolLayer
 from searchspace.cpu import AveragePool, Depthwise, GlobalAveragePool, Pointwise, concatenate
 from searchspace.layers import convolution
+from searchspace.narrow_maps import Convolution
 
 
 def images(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -110,8 +111,12 @@ def test_a_strided_1x1_convolution_gives_torchs_gradients(stride: Any, bias: boo
     ],
 )
 def test_convolutions_that_torch_is_right_and_fast_at_are_torchs(
-    in_channels: int, kernel_size: int, settings: dict[str, int], kind: type[nn.Module]
+    in_channels: int, kernel_size: int, settings: dict[str, int], kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("searchspace.cpu.AMX", False)
+    assert type(convolution(in_channels, 16, kernel_size, **settings)[0]) is kind
+    monkeypatch.setattr("searchspace.cpu.AMX", True)
+    kind = Convolution if kind is nn.Conv2d else kind
     assert type(convolution(in_channels, 16, kernel_size, **settings)[0]) is kind
 
 
