@@ -26,7 +26,8 @@ def require_learnt(start: Start, storage: str) -> tuple[Direction, str]:
     found = learnt_direction(start, storage)
     if found is None:
         net = start.architecture
-        shape = f"{net.classes} classes, {net.channels} channels and {net.resolution} pixels"
+        channels = f"{net.channels} channel{'s' if net.channels > 1 else ''}"
+        shape = f"{net.classes} classes, {channels} and {net.resolution} pixels"
         raise NasError(
             f"no direction was fitted to {net.name or net.digest[:12]} with {shape} yet: add --fit, which trains, or "
             "name another --direction"
