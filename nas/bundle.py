@@ -82,8 +82,10 @@ def require_absent(folder: Path) -> None:
     """Refuse a folder that exists.
 
     Raises:
-        NasError: it does, whatever it is.
+        NasError: it does, whatever it is, or there can be none of this name.
     """
+    if "\0" in str(folder):
+        raise NasError(f"{str(folder)!r} is no name for a folder")
     if os.path.lexists(folder):
         raise NasError(f"{str(folder)!r} exists: choose another name, or remove it first")
 
@@ -218,7 +220,7 @@ def _read_card(place: Path) -> Card:
     except ArchitectureError as error:
         raise BundleError(f"{str(place / CARD)!r}: {error}") from None
     except ValidationError as error:
-        raise BundleError(f"{str(place / CARD)!r}: {describe_validation(error)}") from None
+        raise BundleError(f"{str(place / CARD)!r}: {describe_validation(error, whole='card')}") from None
 
 
 def _sha256(data: bytes) -> str:

@@ -160,12 +160,21 @@ class Candidates:
             return Trial(self.study, self.study._storage.create_new_trial(self.study._study_id, template))
 
     def _interrupted_choice(self) -> FrozenTrial | None:
-        """The first trial of enqueued choices that was interrupted, and that no other trial of them has followed."""
+        """The first trial of enqueued choices that was interrupted, and that no other trial of them has followed.
+
+        A duplicate that was refused has followed only a trial whose network is not known: where it is, that tells
+        whether somebody trains it, since of processes that take up the same choices at once each may refuse the other.
+        """
         newest: dict[str, FrozenTrial] = {}
         for trial in self.study.get_trials(deepcopy=False):
             if QUEUED in trial.system_attrs:
-                newest[repr(trial.system_attrs[QUEUED])] = trial
-        return next(filter(was_interrupted, newest.values()), None)
+                choices = repr(trial.system_attrs[QUEUED])
+                named = choices in newest and DIGEST in newest[choices].user_attrs
+                if not (named and trial.user_attrs.get(REASON) == DUPLICATE):
+                    newest[choices] = trial
+        known = self._known()
+        lost = (trial for trial in newest.values() if was_interrupted(trial))
+        return next((trial for trial in lost if trial.user_attrs.get(DIGEST) not in known), None)
 
     def _judge(self, known: set[str], admission: Admission, trial: Trial) -> Proposal | None:
         """The trial's proposal, or None if it was refused, and told so."""

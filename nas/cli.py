@@ -197,7 +197,7 @@ def cost(what: str, modules: tuple[str, ...], as_json: bool, **settings: Any) ->
     "--epochs", type=click.IntRange(1, 100_000), help="Of --fit (default: the study's shortest training, or 4)."
 )
 @click.option("--seeds", type=int, help="Trainings of each network of --fit (default: 2).")
-@click.option("--dataset", metavar="DATA", help="Images that it is for (default: a trial's are its study's).")
+@click.option("--dataset", metavar="DATA", help="Images for --fit and --train (default: the trial's study's).")
 @options(LIMIT_TRAIN)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of the trainings (default: the study's, or 0).")
 @options(STORAGE, STUDY, DEVICE, DATA_DIR, IMPORT, JSON)

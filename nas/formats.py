@@ -83,6 +83,8 @@ def require_new(file: str | os.PathLike[str], format: str | None = None) -> str:
     name = Path(file).suffix.removeprefix(".") if format is None else format
     if name not in FORMATS:
         raise NasError(f"{str(file)!r} must end in .onnx (ONNX) or .pt2 (torch.export), which says what to write")
+    if "\0" in str(file):
+        raise NasError(f"{str(file)!r} is no name for a file")
     if os.path.lexists(file):
         raise NasError(f"{str(file)!r} exists: choose another name, or remove it first")
     require_packages(name)

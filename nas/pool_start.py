@@ -9,6 +9,7 @@ import torch
 
 from nas.foresight.outlook import Forecast
 from nas.limits import Limits
+from nas.one_commit import one_commit
 from nas.ownership import is_here, lives, this_process
 from nas.pool import sample_pool
 from nas.quantities import show_seconds
@@ -68,7 +69,10 @@ def enqueue_pool(
         return
     seconds = SHARE * min(foreseen.seconds, foreseen.time_limit or foreseen.seconds)
     count = min(COUNT, budget // BUDGET_SHARE)
-    study.set_user_attr(POOL, this_process())
+    with one_commit(study._storage):
+        if not wants_pool(study, sampler, budget):  # another process was faster
+            return
+        study.set_user_attr(POOL, this_process())
     say(f"looking at untrained networks for what to begin with, at most {show_seconds(seconds)}")
     pool = sample_pool(space, task, limits, dataset, seed=seed, seconds=seconds, count=count, device=device, stop=stop)
     for each in pool.chosen:

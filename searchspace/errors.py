@@ -21,12 +21,14 @@ class SpaceError(ValueError):
 MAKE_KNOWN = "a family of your own is made known by --import MODULE or the entry-point group nas.blocks"
 
 
-def describe_validation(error: ValidationError, shown: int = 3) -> str:
-    """Turn pydantic's report into one short line: `stages.1.block.conv.width: Input should be ...`."""
+def describe_validation(error: ValidationError, shown: int = 3, whole: str = "architecture") -> str:
+    """Turn pydantic's report into one short line: `stages.1.block.conv.width: Input should be ...`; `whole` is what a
+    fault of no single field is of.
+    """
     items = error.errors(include_url=False)
     # A tuple whose items are wrong is also reported as too short, since pydantic drops them first.
     items = [item for item in items if item["type"] != "too_short" or not _is_cause(item["loc"], items)]
-    lines = [_describe(item) for item in items[:shown]]
+    lines = [_describe(item, whole) for item in items[:shown]]
     while len(lines) > 1 and sum(map(len, lines)) > 240:
         lines.pop()
     more = len(items) - len(lines)
@@ -44,8 +46,8 @@ def _is_cause(place: tuple[int | str, ...], items: list[ErrorDetails]) -> bool:
     return any(len(item["loc"]) > len(place) and item["loc"][: len(place)] == place for item in items)
 
 
-def _describe(item: ErrorDetails) -> str:
-    place = one_line(".".join(str(part) for part in item["loc"]), 80) or "architecture"
+def _describe(item: ErrorDetails, whole: str) -> str:
+    place = one_line(".".join(str(part) for part in item["loc"]), 80) or whole
     context = item.get("ctx", {})
     if item["type"] == "union_tag_invalid":
         what = f"unknown kind {one_line(str(context['tag']), 40)!r}; known are {context['expected_tags']}"

@@ -122,6 +122,8 @@ def dollar(
     if not abs(sum(exponents) - 1) <= 1e-6:
         raise ArchitectureError(f"the exponents of depth, width and resolution must sum to 1, given {exponents}")
     e_depth, e_width, e_resolution = exponents
-    return compound(
-        architecture, 1.0, ScalingLaw(factor**e_depth, factor ** (e_width / 2), factor ** (e_resolution / 2))
-    )
+    try:
+        law = ScalingLaw(factor**e_depth, factor ** (e_width / 2), factor ** (e_resolution / 2))
+    except OverflowError:
+        raise ArchitectureError(f"the factor {factor} with exponents {exponents} is too large") from None
+    return compound(architecture, 1.0, law)

@@ -8,6 +8,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -61,7 +62,7 @@ class Dimension:
     when: tuple[str, tuple[Option, ...]] | None = None
 
     def __post_init__(self) -> None:
-        if not self.options or len({(type(option), option) for option in self.options}) != len(self.options):
+        if not self.options or len(set(self.options)) != len(self.options):  # 1, 1.0 and True are one option
             raise SpaceError(f"dimension {self.name!r} needs options that differ, given {self.options}")
         if self.ordered:
             numbers = [option for option in self.options if _is_number(option)]
@@ -74,15 +75,18 @@ class Dimension:
 
     @property
     def step(self) -> int | float | None:
-        """The distance between ordered, evenly spaced options; None for all other dimensions."""
+        """The distance between ordered options, where these are evenly spaced as they are written in decimals, since
+        Optuna drops the highest of others; None for all other dimensions.
+        """
         if not self.ordered or len(self.options) < 2:
             return None
-        first, step = self.options[0], self.options[1] - self.options[0]  # type: ignore[operator]
-        even = all(
-            math.isclose(option, first + step * place, abs_tol=1e-12)  # type: ignore[operator]
-            for place, option in enumerate(self.options)
-        )
-        return step if even else None
+        if not all(math.isfinite(option) for option in self.options):  # type: ignore[arg-type]
+            return None
+        numbers = [Decimal(str(option)) for option in self.options]
+        step = numbers[1] - numbers[0]
+        if any(number != numbers[0] + step * place for place, number in enumerate(numbers)):
+            return None
+        return int(step) if all(isinstance(option, int) for option in self.options) else float(step)
 
     def ask(self, chooser: Chooser) -> Option:
         """Evenly spaced numbers go through `suggest_int` or `suggest_float`, so that samplers see their order."""

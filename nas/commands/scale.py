@@ -49,11 +49,9 @@ def scale(
     if trained.fit and not sized and out is not None:
         raise NasError("--out writes scaled networks: add --phi 1,2,3 or a limit, or leave it out")
     start, ground, document = what, None, {}
-    if trained.asked or trained.dataset is not None:
+    if trained.asked:
         ground = trained.ground(what, settings)
         start = _on(ground, what, settings)
-        if not trained.asked and start is what:
-            raise NasError("a trial is scaled for its study's images: leave out --dataset, or add --fit")
     if trained.fit:
         assert ground is not None
         fit = trained.fitted(ground)
@@ -68,7 +66,7 @@ def scale(
 
 
 def _on(ground: Ground, what: str, settings: dict[str, Any]) -> Architecture | str:
-    """What is scaled for these images: a trial by its name, any other network in its form for them."""
+    """What is scaled where it is trained, too: a trial by its name, any other network in its form for the images."""
     if ground.start.fingerprint is not None:
         return what
     pixels = ground.start.pixels

@@ -48,7 +48,7 @@ class Trained:
             NasError: they are named.
         """
         if not self.asked:
-            self._refuse(("epochs", "seeds", "limit_train", "seed"), "nothing is trained without --fit")
+            self._refuse(("epochs", "seeds", "dataset", "limit_train", "seed"), "nothing is trained without --fit")
         elif not self.fit:
             self._refuse(("epochs", "seeds"), "--train trains as a trial is trained")
         if self.train and phi is None:
@@ -59,8 +59,8 @@ class Trained:
             from nas.scaling.fitted import require_seeds
 
             require_seeds(self.seeds)
-        if (self.asked or self.dataset is not None) and settings["classes"] is not None:
-            raise NasError("networks have the classes of their images: leave out --classes")
+        if self.asked and settings["classes"] is not None:
+            raise NasError("networks that are trained have the classes of their images: leave out --classes")
 
     def _refuse(self, names: tuple[str, ...], why: str) -> None:
         given = [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) is not None]

@@ -19,6 +19,7 @@ from nas.plugins import load_plugins
 from nas.quantities import require_whole
 from nas.result import TrialResult, open_study
 from nas.training.data import Dataset, default_data_dir
+from nas.training.datasets.checks import printable
 from nas.training.device import describe_device, pick_device
 from nas.training.distributed import refuse_several
 
@@ -66,7 +67,7 @@ def confirm(
         store=result.store,
         study_id=result.study.id,
         trainer=FinalTrainer(data, test, place, watch.note, watch.epoch, stop) if trainer is None else trainer(data),
-        origin=_origin(trials[0], data),
+        origin=_origin(trials[0]),
         fingerprint=data.fingerprint,
         device=describe_device(target),
         weights=confirmed_folder(result.store, place, result.study.id),
@@ -77,6 +78,9 @@ def confirm(
     return Finish(run, field, result, top, seeds, epochs, data, None if test is None else len(test)).confirmation()
 
 
-def _origin(trial: TrialResult, data: Dataset) -> dict[str, Any]:
-    """What the data were made from; not where they lie, which may change."""
-    return {**trial.evaluation.recipe["data"], "dataset": data.name}
+def _origin(trial: TrialResult) -> dict[str, Any]:
+    """What the data were made from; not where they lie, nor what they are called there, which may change."""
+    origin = trial.evaluation.recipe["data"]
+    recorded = Path(origin["dataset"])
+    name = recorded.stem if recorded.suffix.lower() == ".npz" else recorded.name
+    return {**origin, "dataset": printable(name)}

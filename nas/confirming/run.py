@@ -96,11 +96,13 @@ class ConfirmationRun:
                 return self._find(training)
             self.store.confirmations.finish(training, FAIL, reason=reason)
         else:
-            if keep:
-                kept.keep(self.weights, training, done.weights)
-            self.store.confirmations.finish(
-                training, COMPLETE, val_accuracy=done.val_accuracy, epochs=done.epochs, seconds=done.seconds
-            )
+            known = self._find(training)
+            if known.status != COMPLETE:  # else another confirmation was faster: the weights that are there are its own
+                if keep:
+                    kept.keep(self.weights, training, done.weights)
+                self.store.confirmations.finish(
+                    training, COMPLETE, val_accuracy=done.val_accuracy, epochs=done.epochs, seconds=done.seconds
+                )
         self.trainer.forget(architecture, job.recipe, job.seed)
         return self._find(training)
 

@@ -29,8 +29,8 @@ def require_learnt(start: Start, storage: str) -> tuple[Direction, str]:
         channels = f"{net.channels} channel{'s' if net.channels > 1 else ''}"
         shape = f"{net.classes} classes, {channels} and {net.resolution} pixels"
         raise NasError(
-            f"no direction was fitted to {net.name or net.digest[:12]} with {shape} yet: add --fit, which trains, or "
-            "name another --direction"
+            f"no direction was fitted to {net.name or net.digest[:12]} with {shape} yet: give --fit instead, with the "
+            "--dataset, which trains nothing twice, or name another --direction"
         )
     return found
 

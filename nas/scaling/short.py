@@ -77,7 +77,8 @@ class ShortTrainings:
             for job in jobs:
                 if known[job.name, seed] is None and job.name not in failures:
                     waiting.remove(job)
-                    found = self._train(job, seed, seeds, waiting)
+                    found = self._known(job, seed)  # another job's network may have been the same
+                    found = self._train(job, seed, seeds, waiting) if found is None else found
                     if isinstance(found, str):
                         failures[job.name] = found
                         waiting = [each for each in waiting if each.name != job.name]

@@ -145,7 +145,7 @@ def make_recipe(**settings: Any) -> Recipe:
     try:
         return Recipe(**{name: value for name, value in settings.items() if value is not None})
     except ValidationError as error:
-        raise NasError(describe_validation(error)) from None
+        raise NasError(describe_validation(error, whole="recipe")) from None
 
 
 def rungs_for(epochs: int) -> tuple[int, ...]:
@@ -163,8 +163,12 @@ def final_recipe(recipe: Recipe, epochs: int | None = None) -> Recipe:
     """The recipe for a search's winner: as a trial's, but for FINAL_EPOCHS, or `epochs`, and with cutout.
 
     A long training sees every image often, so its augmentation is stronger (DeVries and Taylor 2017).
+
+    Raises:
+        NasError: not a number of epochs.
     """
-    return recipe.model_copy(update={"epochs": epochs or FINAL_EPOCHS, "cutout": FINAL_CUTOUT, "rungs": ()})
+    changes = {"epochs": FINAL_EPOCHS if epochs is None else epochs, "cutout": FINAL_CUTOUT, "rungs": ()}
+    return make_recipe(**recipe.model_dump() | changes)
 
 
 def fine_tuning(recipe: Recipe, learning_rate: float | None = None) -> Recipe:

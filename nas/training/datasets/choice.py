@@ -19,8 +19,8 @@ def choose(name: str, source: Source, limit: int | None, fraction: float, seed: 
     available = len(labels) + (len(own.labels) if own else 0)
     total = available if limit is None else limit
     if not 2 * num_classes <= total <= available:
-        asked = f"limit_train is {limit}" if limit is not None else f"it has {available}"
-        allowed = f"{2 * num_classes} (2 per class) to {available} (all)" if limit is not None else "2 per class"
+        asked = f"limit_train is {limit}" if limit is not None else f"it has {available} for {num_classes} classes"
+        allowed = f"{2 * num_classes} (2 per class)" + (f" to {available} (all)" if limit is not None else " or more")
         raise DataError(f"{name}: {asked}, but the images for training and validation must be {allowed}")
     held_out = min(max(1, int(fraction * total + 0.5)), total - num_classes)
     if own is None:

@@ -182,7 +182,7 @@ def test_a_second_size_follows_what_was_learnt_without_training(tmp_path: Path) 
     assert {row.law for row in done.laws} >= {*DIRECTIONS, done.direction}
     family = nas.scale_family(found.start, [1, 2], direction="fitted", storage=storage)
     assert family.members[0].architecture.digest == found.chosen.candidate.digest
-    with pytest.raises(NasError, match=r"no direction was fitted to .* add --fit"):
+    with pytest.raises(NasError, match=r"no direction was fitted to .* give --fit"):
         nas.scale(network(depth=3), max_macs="9M", direction="fitted", storage=storage)
 
 
