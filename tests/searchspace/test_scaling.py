@@ -213,3 +213,8 @@ def test_results_beyond_the_limits_are_refused_at_once() -> None:
     for exponents in ((0.5, 0.5, 0.5), (math.nan, 0.5, 0.5)):
         with pytest.raises(ArchitectureError, match="sum to 1"):
             dollar(awkward("mixed"), 2.0, exponents)
+
+
+def test_a_factor_beyond_all_numbers_is_refused() -> None:
+    with pytest.raises(ArchitectureError, match="too large"):
+        dollar(awkward("mixed"), 1e6, (100.0, -99.0, 0.0))

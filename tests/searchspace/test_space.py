@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 import random
 import re
@@ -394,3 +395,19 @@ class TestTable:
         assert find_space("small") is SMALL
         with pytest.raises(SpaceError, match="'small' exists with other dimensions"):
             register_space(SearchSpace("small", "", DIMENSIONS[:2], body))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(0.7, 0.8, 0.9), (0.1, 0.4, 0.7), (0.7, 0.8, 0.9, 1.0), (1, 1.5, 2), (1 / 3, 2 / 3, 1.0), (0.5, math.inf)],
+)
+def test_every_ordered_option_can_be_chosen(options: tuple[float, ...]) -> None:
+    dimension, study = Dimension("factor", options, ordered=True), optuna.create_study()
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    assert {dimension.ask(study.ask()) for _ in range(60)} == set(options)
+
+
+@pytest.mark.parametrize("options", [(0, False), (1, 1.0), (True, 1)])
+def test_options_that_are_equal_do_not_differ(options: tuple[Any, ...]) -> None:
+    with pytest.raises(SpaceError, match="options that differ"):
+        Dimension("a", options)

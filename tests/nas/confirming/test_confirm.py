@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_search import Fake, small_search
 
 import nas
@@ -49,13 +51,18 @@ class FakeTrainer:
     forgotten: int = 0
     end: Callable[[int], str | None] = lambda number: None
     error: type[RunError] = RunError
+    number: float | None = None  # of all weights
+    meanwhile: Callable[[], object] = lambda: None
 
     def train(self, architecture: Architecture, recipe: Recipe, seed: int) -> Trained:
         self.trained.append((architecture.digest, recipe.epochs, seed))
         reason = self.end(len(self.trained))
         if reason is not None:
             raise self.error(reason)
+        self.meanwhile()
         state = {name: value.clone() for name, value in build(architecture).state_dict().items()}
+        for value in state.values() if self.number is not None else ():
+            value.fill_(self.number)
         return Trained(self.score(architecture, seed), recipe.epochs, 1.0, state)
 
     def forget(self, architecture: Architecture, recipe: Recipe, seed: int) -> None:
@@ -285,3 +292,30 @@ def test_wrong_input_is_refused_before_any_training(storage: str, settings: dict
 
 def test_fewer_trials_than_asked_for_are_all_taken(storage: str) -> None:
     assert len(confirmed(storage, FakeTrainer(by_width), top=50, seeds=1).leaders) == 6
+
+
+def test_images_that_moved_under_another_name_repeat_nothing(tmp_path: Path) -> None:
+    SPACES.setdefault(SPACE.name, SPACE)
+    rng = np.random.default_rng(0)
+    arrays = {"x_train": rng.integers(0, 256, (80, 8, 8), dtype=np.uint8), "y_train": np.arange(80) % 4}
+    np.savez(tmp_path / "old.npz", **arrays)
+    given = {"space": SPACE.name, "budget": 2, "epochs": 3, "pruner": "none", "sampler": "random", "device": "cpu"}
+    storage = f"sqlite:///{tmp_path}/nas.db"
+    nas.search(str(tmp_path / "old.npz"), storage=storage, evaluate=Fake(), **given)
+    confirmed(storage, first := FakeTrainer(by_width), top=1, seeds=2)
+    assert len(first.trained) == 2
+    (tmp_path / "old.npz").rename(tmp_path / "new.v2.npz")
+    confirmed(storage, again := FakeTrainer(by_width), top=1, seeds=2, dataset=str(tmp_path / "new.v2.npz"))
+    assert again.trained == []
+
+
+def test_the_weights_that_are_kept_are_those_of_the_training_that_is_recorded(storage: str, tmp_path: Path) -> None:
+    """Another confirmation completes the same training first, on another device, say."""
+    other = FakeTrainer(lambda architecture, seed: 0.8, number=2.0)
+    slow = FakeTrainer(
+        lambda architecture, seed: 0.6, number=1.0, meanwhile=lambda: confirmed(storage, other, top=1, seeds=1)
+    )
+    one = confirmed(storage, slow, top=1, seeds=1).leaders[0].trainings[0]
+    assert one.val_accuracy == 0.8
+    weights = load_file(next(tmp_path.glob(f"nas-confirmed/*/{one.id}.safetensors")))
+    assert {value.flatten()[0].item() for value in weights.values() if value.is_floating_point()} == {2.0}

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import nas
 from nas import bundle as bundles
-from nas.errors import RunError
+from nas.errors import NasError, RunError
 from nas.training import checkpoint as checkpoint_module
 from nas.training.checkpoint import Checkpoint
 from nas.training.data import Split
@@ -60,6 +60,8 @@ def test_the_final_recipe_is_long_and_has_cutout_and_what_was_given_wins() -> No
     final = final_recipe(given)
     assert final == given.model_copy(update={"epochs": 100, "cutout": 0.25})
     assert final_recipe(given, epochs=7).epochs == 7
+    with pytest.raises(NasError, match="epochs"):
+        final_recipe(given, epochs=200_000)
     assert Recipe().epochs == 10, "a trial's"
 
 

@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from small_search import TWINS, WIDE
 
-from nas.candidates import DIGEST, Candidates, Exhausted
+from nas.candidates import DIGEST, DUPLICATE, Candidates, Exhausted
 from nas.draws import descent, draws, every
 from nas.errors import NasError
 from nas.limits import Limits
@@ -267,3 +267,45 @@ def test_the_descent_ends_at_one_size_wherever_it_begins(name: str) -> None:
 def test_limits_that_something_keeps_pass_at_once() -> None:
     candidates(TINY, Limits(max_params=10**9)).require_feasible()
     candidates(TINY).require_feasible()
+
+
+def test_a_choice_that_was_queued_twice_is_not_lost_with_the_trial_that_was_interrupted() -> None:
+    made = candidates()
+    for _ in range(2):
+        made.study.enqueue_trial({"width": 8, "depth": 1, "kernel": 3})
+    first, other = made.next(0), made.next(1)
+    assert first is not None
+    assert other is not None
+    assert [trial.user_attrs["reason"] for trial in told(made, TrialState.FAIL)] == [DUPLICATE]
+    first.trial.set_user_attr("reason", "interrupted")
+    made.study.tell(first.trial, state=TrialState.FAIL)
+    again = made.next(0)
+    assert again is not None
+    assert again.proposal.architecture == first.proposal.architecture
+    made.study.tell(again.trial, 0.5)
+    later = made.next(2)
+    assert later is not None
+    assert later.proposal.architecture != first.proposal.architecture
+
+
+def test_two_that_take_up_the_same_lost_choice_at_once_do_not_lose_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = candidates()
+    made.study.enqueue_trial({"width": 8, "depth": 1, "kernel": 3})
+    first = made.next(0)
+    assert first is not None
+    first.trial.set_user_attr("reason", "interrupted")
+    made.study.tell(first.trial, state=TrialState.FAIL)
+    known = Candidates._known
+
+    def seen(self: Candidates, but: optuna.Trial | None = None) -> set[str]:
+        """Another process has said that it takes the same, and will be refused as well."""
+        return known(self, but) | ({first.proposal.architecture.digest} if but is not None else set())
+
+    monkeypatch.setattr(Candidates, "_known", seen)
+    admission = made._admission()
+    lost = made._interrupted_choice()
+    assert lost is not None
+    trial = made._make(0, {"width": 8, "depth": 1, "kernel": 3}, {})
+    assert made._judge(set(), admission, trial) is None
+    monkeypatch.undo()
+    assert made._interrupted_choice() is not None

@@ -357,3 +357,16 @@ def test_what_a_person_named_takes_nothing_from_the_queue() -> None:
     assert "synflow" not in first.trial.user_attrs
     assert second.proposal.choices == SMALL
     assert second.trial.user_attrs[DIGEST] == second.proposal.architecture.digest
+
+
+def test_of_two_that_begin_at_once_one_makes_the_pool(digits: Dataset) -> None:
+    study = optuna.create_study()
+
+    def meanwhile() -> Forecast:
+        begin(study, digits)
+        study.set_user_attr(POOL, "elsewhere:1:1")  # as of another process
+        return forecast_of(5000.0)()
+
+    heard = begin(study, digits, forecast=meanwhile)
+    assert heard == []
+    assert len(waiting(study)) == 4
