@@ -33,6 +33,9 @@ class Progress(Display):
     def search(self, budget: int, done: int, best: float | None, deadline: float | None) -> None:
         """The search begins; `deadline` is on the monotonic clock."""
 
+    def study(self, done: int, best: float | None) -> None:
+        """What all processes have done in the study by now; said before each trial's end, which it counts."""
+
     def trial(self, number: int, architecture: Architecture, cost: Cost, epochs: int) -> None:
         """A trial's training begins; several may be under way at once."""
 
@@ -53,7 +56,7 @@ class _Told(Progress):
     """Keeps count; the two below show it."""
 
     def __init__(self) -> None:
-        self.budget = self.done = self.here = 0
+        self.budget = self.done = self.before = 0
         self.best: float | None = None
         self.started = time.monotonic()
         self.deadline: float | None = None
@@ -62,22 +65,19 @@ class _Told(Progress):
         self.note(look())
 
     def search(self, budget: int, done: int, best: float | None, deadline: float | None) -> None:
-        self.budget, self.done, self.best, self.deadline = budget, done, best, deadline
+        self.budget, self.before, self.deadline = budget, done, deadline
         self.started = time.monotonic()
+        self.study(done, best)
 
-    def ended(self, number: int, status: str, val_accuracy: float | None, reason: str | None) -> None:
-        if status != "INTERRUPTED":
-            self.done += 1
-            self.here += 1
-        if status == "COMPLETE" and val_accuracy is not None:
-            self.best = max(val_accuracy, self.best or 0.0)
+    def study(self, done: int, best: float | None) -> None:
+        self.done, self.best = done, best
 
     def left(self) -> str:
-        """Time left by the mean trial so far, or to the deadline if that is nearer."""
+        """Time left at the pace so far, of all processes, or to the deadline if that is nearer."""
         now = time.monotonic()
         times = []
-        if self.here:
-            times.append((now - self.started) / self.here * (self.budget - self.done))
+        if self.done > self.before:
+            times.append((now - self.started) / (self.done - self.before) * (self.budget - self.done))
         if self.deadline is not None:
             times.append(max(0.0, self.deadline - now))
         return show_duration(min(times)) if times else "?"
@@ -95,7 +95,6 @@ class PlainProgress(PlainLines, _Told):
         self.note(f"trial {number}: {name}{summary(architecture)}; {size}")
 
     def ended(self, number: int, status: str, val_accuracy: float | None, reason: str | None) -> None:
-        super().ended(number, status, val_accuracy, reason)
         accuracy = "" if val_accuracy is None else f" at {val_accuracy:.2%}"
         because = f" ({reason})" if reason else ""
         self.note(
@@ -130,7 +129,6 @@ class LiveProgress(LiveBars, _Told):
         self._show_total()
 
     def ended(self, number: int, status: str, val_accuracy: float | None, reason: str | None) -> None:
-        super().ended(number, status, val_accuracy, reason)
         accuracy = "" if val_accuracy is None else f" at {val_accuracy:.2%}"
         because = f" ({reason})" if reason else ""
         bar, size = self.shown.pop(number)

@@ -73,24 +73,23 @@ class SearchRun:
         Raises:
             RunError: ten trials in a row failed, or the study was deleted meanwhile.
         """
-        store, study_id = self.twin.store, self.twin.row.id
         mended = self.twin.recover()
         if mended:
             self.progress.note(f"{mended} trial(s) of an interrupted run are not counted and will be replaced")
-        best = store.best(study_id)
-        self.progress.search(
-            self.budget,
-            store.slot_counts(study_id)["DONE"],
-            best.val_accuracy if best and best.status == COMPLETE else None,
-            self.stop.deadline,
-        )
+        self.progress.search(self.budget, *self._standing(), self.stop.deadline)
         try:
             ended = self._trials()
         except KeyError:
             if not self.twin.deleted():
                 raise
             raise RunError(f"the Optuna study {self.twin.row.name!r} was deleted during the search") from None
-        return SearchResult(store, self.twin.row, ended, self.stop.signal)
+        return SearchResult(self.twin.store, self.twin.row, ended, self.stop.signal)
+
+    def _standing(self) -> tuple[int, float | None]:
+        """How many trials of the study have ended, whoever trained them, and the best accuracy of those."""
+        store, study_id = self.twin.store, self.twin.row.id
+        best = store.best(study_id)
+        return store.slot_counts(study_id)["DONE"], best.val_accuracy if best and best.status == COMPLETE else None
 
     def _trials(self) -> str:
         """Train until something ends the search; says what."""
@@ -175,6 +174,7 @@ class SearchRun:
                 outcome = self.twin.finish(trial, slot, evaluation_id, outcome)
         if scores and outcome.status in (COMPLETE, PRUNED):
             self._keep_best(evaluation_id, scores[-1])
+        self.progress.study(*self._standing())
         self.progress.ended(trial.number, outcome.status, scores[-1].val_accuracy if scores else None, outcome.reason)
         return outcome
 

@@ -159,6 +159,11 @@ def test_a_limit_outside_the_data_names_the_range(folder: Path, limit: int) -> N
     refuse(folder, f"limit_train is {limit}", "4 (2 per class) to 30 (all)", limit_train=limit)
 
 
+def test_too_few_images_say_how_many_there_must_be(tmp_path: Path) -> None:
+    np.savez(tmp_path / "few.npz", x_train=np.zeros((2, 8, 8), np.uint8), y_train=np.arange(2))
+    refuse(tmp_path / "few.npz", "it has 2 for 2 classes", "must be 4 (2 per class) or more")
+
+
 def test_limits_at_the_ends_of_the_range_work(folder: Path) -> None:
     for limit in (4, 30):
         dataset = load_dataset(str(folder), limit_train=limit)

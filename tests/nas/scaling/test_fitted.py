@@ -15,6 +15,8 @@ import nas
 from nas import NasError, RunError
 from nas.scaling.candidates import shares_of
 from nas.scaling.fitted import ScalingFit
+from nas.scaling.ground import find_ground
+from nas.scaling.members import train_family
 from nas.scaling.records import Scaled
 from nas.scaling.start import Start
 from nas.training.score import Diverged, EpochScore, Stopped
@@ -230,3 +232,20 @@ def test_fewer_than_two_directions_are_refused_with_the_reasons(tmp_path: Path) 
 def test_without_images_it_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(NasError, match="give --dataset"):
         nas.fit_scaling("resnet20", storage=f"sqlite:///{tmp_path}/nas.db")
+
+
+def test_a_network_that_two_sizes_share_is_trained_once(tmp_path: Path) -> None:
+    trained: list[str] = []
+
+    def evaluate(architecture: Architecture, *, seed: int, stop: Callable[[], bool]) -> Iterator[EpochScore]:
+        trained.append(architecture.digest)
+        facts = {"train_loss": 1.0, "seconds": 0.1, "images_per_second": 1.0, "batch_size": 2}
+        yield EpochScore(epoch=1, val_accuracy=0.5 + len(trained) / 100, **facts)
+
+    given: dict[str, Any] = dict.fromkeys(("resolution", "resolution_range", "study"))
+    given |= {"dataset": "digits", "limit_train": 100, "seed": 0, "device": "cpu", "data_dir": tmp_path}
+    ground = find_ground("resnet20", storage=f"sqlite:///{tmp_path}/nas.db", **given)
+    family = nas.scale_family(ground.start.architecture, [1, 1.001])
+    scored = train_family(family, ground, evaluate, say=lambda text: None)
+    assert len(trained) == 1
+    assert [member.val_accuracy for member in scored.members] == [0.51, 0.51]

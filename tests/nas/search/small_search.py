@@ -95,14 +95,18 @@ def small_search(storage: str, space: SearchSpace = WIDE, **settings: Any) -> Se
 
 
 class Heard(Progress):
-    """Remembers what the search told: each result that was acknowledged, and the notes."""
+    """Remembers what the search told: each result that was acknowledged, how the study stood then, and the notes."""
 
     def __init__(self) -> None:
+        self.standings: list[tuple[int, float | None]] = []
         self.ends: list[tuple[int, str, float | None]] = []
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def study(self, done: int, best: float | None) -> None:
+        self.standings.append((done, best))
 
     def ended(self, number: int, status: str, val_accuracy: float | None, reason: str | None) -> None:
         self.ends.append((number, status, val_accuracy))

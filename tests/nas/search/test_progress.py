@@ -31,9 +31,11 @@ def two_trials(progress: Progress, clock: list[float]) -> None:
     progress.trial(7, ARCHITECTURE, COST, 3)
     progress.epoch(7, score(1, 0.4))
     clock[0] += 20
+    progress.study(3, 0.625)
     progress.ended(7, "COMPLETE", 0.625, None)
     progress.trial(8, ARCHITECTURE, COST, 3)
     clock[0] += 20
+    progress.study(4, 0.625)
     progress.ended(8, "PRUNED", 0.25, "the time is up")
 
 
@@ -55,6 +57,7 @@ def test_an_interrupted_trial_does_not_count(clock: list[float], capsys: Any) ->
     progress = PlainProgress()
     progress.search(10, 2, None, None)
     progress.trial(0, ARCHITECTURE, COST, 3)
+    progress.study(2, None)
     progress.ended(0, "INTERRUPTED", None, "interrupted")
     assert "2/10 trials, best -, about ? left" in capsys.readouterr().err
 
@@ -64,6 +67,7 @@ def test_the_time_left_ends_at_the_deadline(clock: list[float]) -> None:
     progress.search(1000, 0, None, clock[0] + 90)
     assert progress.left() == "1 min 30 s"
     clock[0] += 60
+    progress.study(1, None)
     progress.ended(0, "FAIL", None, "x")
     assert progress.left() == "30 s"
     clock[0] += 60

@@ -84,6 +84,22 @@ def test_the_same_budget_again_trains_nothing_and_a_larger_one_goes_on(storage: 
     assert_settled(storage, 6)
 
 
+def test_what_is_told_counts_the_trials_of_every_process(storage: str) -> None:
+    class Beside(Heard):
+        def trial(self, number: int, architecture: Architecture, cost: Any, epochs: int) -> None:
+            """Another process ends a trial during this one's first."""
+            if number == 0:
+                with StudyStore(storage) as store:
+                    slot = store.claim_slot(store.study().id, "another process", 4)
+                    assert slot is not None
+                    store.close_slot(slot)
+
+    heard = Beside()
+    small_search(storage, budget=4, progress=heard, evaluate=Fake(accuracy=lambda architecture: 0.5))
+    assert [status for _, status, _ in heard.ends] == ["COMPLETE"] * 3
+    assert heard.standings == [(2, 0.5), (3, 0.5), (4, 0.5)]
+
+
 def test_failed_and_pruned_trials_count_and_failed_ones_are_never_best(storage: str) -> None:
     def accuracy(architecture: Architecture) -> float:
         place = len(fake.trained)
